@@ -1,0 +1,113 @@
+//! The actors, behind handles that hide their messages.
+//!
+//! Handlers are the only place where steps are joined: actors never call each other.
+
+pub mod hasher;
+pub mod supervisor;
+pub mod token;
+pub mod user;
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
+use ractor::rpc::CallResult;
+use ractor::{ActorCell, ActorRef, Message, RpcReplyPort, SpawnErr};
+use secrecy::SecretString;
+use thiserror::Error;
+
+use crate::config;
+use crate::hashing::engine::Engines;
+use crate::telemetry::Metrics;
+
+pub use hasher::HasherHandle;
+pub use token::TokenHandle;
+pub use user::UserHandle;
+
+/// One handle per actor, cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handles {
+    /// Users and their persistence.
+    pub users: UserHandle,
+    /// Password hashing.
+    pub hasher: HasherHandle,
+    /// Tokens.
+    pub tokens: TokenHandle,
+}
+
+/// Why an actor gave no answer at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum CallError {
+    /// It is being restarted, or died with the call in its hands.
+    #[error("the actor is being restarted")]
+    Gone,
+    /// It did not answer within the configured time.
+    #[error("the actor did not answer in time")]
+    TimedOut,
+}
+
+/// The actor that currently plays a part. A restarted actor is another one: references to the old are dead.
+pub(crate) struct Current<M>(Arc<RwLock<Option<ActorRef<M>>>>);
+
+impl<M> Clone for Current<M> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<M> std::fmt::Debug for Current<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Current")
+    }
+}
+
+impl<M: Message> Current<M> {
+    pub(crate) fn vacant() -> Self {
+        Self(Arc::new(RwLock::new(None)))
+    }
+
+    pub(crate) fn set(&self, actor: ActorRef<M>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(actor);
+    }
+
+    pub(crate) fn load(&self) -> Option<ActorRef<M>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// For supervision from outside, as fault tests do it.
+    pub(crate) fn cell(&self) -> Option<ActorCell> {
+        self.load().map(|actor| actor.get_cell())
+    }
+
+    /// Sends the message that `build` makes around a reply port, and waits for the reply: `timeout` at the most.
+    pub(crate) async fn call<T: Send + 'static>(
+        &self,
+        timeout: Duration,
+        build: impl FnOnce(RpcReplyPort<T>) -> M,
+    ) -> Result<T, CallError> {
+        let actor = self.load().ok_or(CallError::Gone)?;
+        match actor.call(build, Some(timeout)).await {
+            Ok(CallResult::Success(reply)) => Ok(reply),
+            Ok(CallResult::Timeout) => Err(CallError::TimedOut),
+            Ok(CallResult::SenderError) | Err(_) => Err(CallError::Gone),
+        }
+    }
+}
+
+/// Starts all actors under one supervisor; stopping the returned one stops them all.
+///
+/// # Errors
+/// Where one of them does not start.
+pub async fn start(
+    config: &config::Config,
+    secret: &SecretString,
+    pool: Pool,
+    engines: Engines,
+    metrics: &Arc<Metrics>,
+) -> Result<(Handles, ActorCell), SpawnErr> {
+    let (users, user_part) = user::part(pool, &config.database, metrics);
+    let (hasher, hasher_part) = hasher::part(engines, &config.hashing, metrics);
+    let (tokens, token_part) = token::part(secret, config.tokens.ttl);
+    let supervisor = supervisor::start(vec![user_part, hasher_part, token_part], Arc::clone(metrics)).await?;
+    Ok((Handles { users, hasher, tokens }, supervisor))
+}

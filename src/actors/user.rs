@@ -1,0 +1,251 @@
+//! The user actor.
+//!
+//! Owns the queues of lookups and writes that wait for a connection; waits on nothing, statements run in tasks beside it;
+//! dies only by a panic, and then the queued callers are told so at once.
+//!
+//! While as many statements are under way as are allowed, requests gather; when one ends, all that gathered leave as one.
+//! No timer takes part: alone, a request goes at once, and every answer was read after its request came in.
+
+mod batch;
+mod store;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort};
+use thiserror::Error;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::supervisor::Child;
+use super::{CallError, Current};
+use crate::config;
+use crate::domain::email::Email;
+use crate::domain::name::Name;
+use crate::domain::user::{Account, PasswordHash, User};
+use crate::telemetry::Metrics;
+use batch::{Queue, Statements};
+
+/// On top of `database.timeout_ms`: the batch answers for itself when that is over, and should be heard.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Finds and stores users.
+#[derive(Debug, Clone)]
+pub struct UserHandle {
+    actor: Current<Msg>,
+    timeout: Duration,
+}
+
+/// Why a user could not be found or stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum UserError {
+    /// Another user has the address.
+    #[error("the email is taken")]
+    EmailTaken,
+    /// The database did not answer, refused, or took too long. A write may or may not have happened.
+    #[error("the database is not available")]
+    Unavailable,
+    /// No answer.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+/// A user to store.
+#[derive(Debug)]
+pub struct Registration {
+    /// Display name.
+    pub name: Name,
+    /// Address.
+    pub email: Email,
+    /// Hash of the chosen password.
+    pub password_hash: PasswordHash,
+}
+
+impl UserHandle {
+    /// The user of this id.
+    ///
+    /// # Errors
+    /// [`UserError::Unavailable`], [`UserError::Call`].
+    pub async fn find_by_id(&self, id: Uuid) -> Result<Option<User>, UserError> {
+        self.actor.call(self.timeout, |reply| Msg::FindById(id, reply)).await?
+    }
+
+    /// The account of this address.
+    ///
+    /// # Errors
+    /// [`UserError::Unavailable`], [`UserError::Call`].
+    pub async fn find_by_email(&self, email: Email) -> Result<Option<Account>, UserError> {
+        self.actor.call(self.timeout, |reply| Msg::FindByEmail(email, reply)).await?
+    }
+
+    /// Stores a new user; the table's UNIQUE constraint alone decides who comes first.
+    ///
+    /// # Errors
+    /// Any [`UserError`].
+    pub async fn insert(&self, registration: Registration) -> Result<User, UserError> {
+        let Registration { name, email, password_hash } = registration;
+        let id = Uuid::new_v4();
+        let row = NewRow { id, name: name.clone(), email: email.clone(), password_hash };
+        let created_at = self.actor.call(self.timeout, |reply| Msg::Insert(row, reply)).await??;
+        Ok(User { id, name, email, created_at })
+    }
+
+    /// Puts `new` in the place of `old`, unless the user's hash has changed since it was read.
+    ///
+    /// # Errors
+    /// [`UserError::Unavailable`], [`UserError::Call`].
+    pub async fn replace_hash(&self, id: Uuid, old: PasswordHash, new: PasswordHash) -> Result<(), UserError> {
+        self.actor.call(self.timeout, |reply| Msg::ReplaceHash(NewHash { id, old, new }, reply)).await?
+    }
+
+    /// The actor itself, for supervision from outside.
+    #[must_use]
+    pub fn cell(&self) -> Option<ActorCell> {
+        self.actor.cell()
+    }
+}
+
+/// The handle, and how its actor is started.
+pub(super) fn part(pool: Pool, config: &config::Database, metrics: &Arc<Metrics>) -> (UserHandle, Child) {
+    let actor = Current::vacant();
+    let handle = UserHandle { actor: actor.clone(), timeout: config.timeout + GRACE };
+    let statements = Arc::new(Statements { pool, timeout: config.timeout, metrics: Arc::clone(metrics) });
+    let config = config.clone();
+    let child = Child::new("user", move |supervisor| {
+        let (actor, arguments) = (actor.clone(), (config.clone(), Arc::clone(&statements)));
+        async move {
+            let (started, _) = Actor::spawn_linked(None, UserActor, arguments, supervisor).await?;
+            actor.set(started.clone());
+            Ok(started.get_cell())
+        }
+    });
+    (handle, child)
+}
+
+type Reply<T> = RpcReplyPort<Result<T, UserError>>;
+
+enum Msg {
+    FindById(Uuid, Reply<Option<User>>),
+    FindByEmail(Email, Reply<Option<Account>>),
+    Insert(NewRow, Reply<OffsetDateTime>),
+    ReplaceHash(NewHash, Reply<()>),
+    /// A statement has ended: its place is free.
+    Ended(Kind),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Read,
+    Write,
+}
+
+/// A row to insert.
+struct NewRow {
+    id: Uuid,
+    name: Name,
+    email: Email,
+    password_hash: PasswordHash,
+}
+
+/// A hash to put in the place of another.
+struct NewHash {
+    id: Uuid,
+    old: PasswordHash,
+    new: PasswordHash,
+}
+
+struct State {
+    statements: Arc<Statements>,
+    batch_max: usize,
+    reads_free: usize,
+    writes_free: usize,
+    /// Whose turn it is where both kinds of lookup wait for the same place.
+    emails_next: bool,
+    ids: Queue<Uuid, Option<User>>,
+    emails: Queue<Email, Option<Account>>,
+    rows: Queue<NewRow, OffsetDateTime>,
+    hashes: Queue<NewHash, ()>,
+}
+
+impl State {
+    /// Sends off what has gathered, for as long as there is a place for another statement.
+    fn flush(&mut self, myself: &ActorRef<Msg>) {
+        while self.reads_free > 0 && !(self.ids.is_empty() && self.emails.is_empty()) {
+            self.reads_free -= 1;
+            let emails = self.ids.is_empty() || (self.emails_next && !self.emails.is_empty());
+            self.emails_next = !emails;
+            let ended = Ended(myself.clone(), Kind::Read);
+            let statements = Arc::clone(&self.statements);
+            if emails {
+                let batch = self.emails.take(self.batch_max);
+                tokio::spawn(async move { statements.find_by_email(batch, ended).await });
+            } else {
+                let batch = self.ids.take(self.batch_max);
+                tokio::spawn(async move { statements.find_by_id(batch, ended).await });
+            }
+        }
+        while self.writes_free > 0 && !(self.rows.is_empty() && self.hashes.is_empty()) {
+            self.writes_free -= 1;
+            let ended = Ended(myself.clone(), Kind::Write);
+            let statements = Arc::clone(&self.statements);
+            // Registrations have somebody waiting for them, new hashes have not; but these are rare, and go alone.
+            if self.rows.is_empty() {
+                let batch = self.hashes.take(1);
+                tokio::spawn(async move { statements.replace_hashes(batch, ended).await });
+            } else {
+                let batch = self.rows.take(self.batch_max);
+                tokio::spawn(async move { statements.insert(batch, ended).await });
+            }
+        }
+    }
+}
+
+/// Gives a statement's place back however its task ends, by a panic too.
+struct Ended(ActorRef<Msg>, Kind);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // An actor that is gone has no use for the place.
+        let _ = self.0.cast(Msg::Ended(self.1));
+    }
+}
+
+struct UserActor;
+
+impl Actor for UserActor {
+    type Msg = Msg;
+    type State = State;
+    type Arguments = (config::Database, Arc<Statements>);
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<Msg>,
+        (config, statements): Self::Arguments,
+    ) -> Result<State, ActorProcessingErr> {
+        Ok(State {
+            statements,
+            batch_max: config.batch_max,
+            reads_free: config.read_batches,
+            writes_free: config.write_batches,
+            emails_next: false,
+            ids: Queue::default(),
+            emails: Queue::default(),
+            rows: Queue::default(),
+            hashes: Queue::default(),
+        })
+    }
+
+    async fn handle(&self, myself: ActorRef<Msg>, msg: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
+        match msg {
+            Msg::FindById(id, reply) => state.ids.push(id, reply),
+            Msg::FindByEmail(email, reply) => state.emails.push(email, reply),
+            Msg::Insert(row, reply) => state.rows.push(row, reply),
+            Msg::ReplaceHash(hash, reply) => state.hashes.push(hash, reply),
+            Msg::Ended(Kind::Read) => state.reads_free += 1,
+            Msg::Ended(Kind::Write) => state.writes_free += 1,
+        }
+        state.flush(&myself);
+        Ok(())
+    }
+}

@@ -1,0 +1,198 @@
+//! The running service: everything started in order, and stopped in the reverse.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use ractor::ActorCell;
+use secrecy::SecretString;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::actors::{self, Handles};
+use crate::config::Config;
+use crate::database::{self, Database, DatabaseError, migrations};
+use crate::hashing::engine::{Engines, StartError};
+use crate::http::admin::{self, Admin};
+use crate::http::server;
+use crate::http::service::Service;
+use crate::telemetry::{Metrics, TelemetryError};
+
+mod secret;
+
+pub use secret::SecretError;
+
+/// Why the service does not start.
+#[derive(Debug, Error)]
+pub enum AppError {
+    /// An address that can't be listened on.
+    #[error("cannot listen on {addr}: {cause}; choose another with {key}, or stop what uses it")]
+    Listen {
+        /// The address.
+        addr: String,
+        /// The keys that set it.
+        key: &'static str,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// No database.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// No hash engines.
+    #[error(transparent)]
+    Hashing(#[from] StartError),
+    /// No secret to sign tokens with.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// No logs or metrics.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    /// A part of the service failed at once.
+    #[error("the service cannot be put together: {0}")]
+    Assembly(String),
+}
+
+/// A service that listens.
+#[derive(Debug)]
+pub struct App {
+    addr: SocketAddr,
+    admin_addr: Option<SocketAddr>,
+    handles: Handles,
+    metrics: Arc<Metrics>,
+    database: Database,
+    supervisor: ActorCell,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<()>,
+    helpers: Vec<JoinHandle<()>>,
+}
+
+impl App {
+    /// Starts the service: when this returns, it answers requests.
+    ///
+    /// # Errors
+    /// [`AppError`]; whatever had started by then is stopped.
+    pub async fn start(config: Config) -> Result<Self, AppError> {
+        // Addresses first: the likeliest mistake should not cost a cluster's start.
+        let listener = listen(&config.server.host, config.server.port).await?;
+        let admin_listener = match config.telemetry.admin_addr {
+            Some(addr) => Some(bind(addr, "telemetry.admin_addr").await?),
+            None => None,
+        };
+        let database = Database::open(&config.database, &config.data_dir).await?;
+        match Self::assemble(&config, listener, admin_listener, &database).await {
+            Ok(parts) => Ok(parts.into_app(database)),
+            Err(error) => {
+                database.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn assemble(
+        config: &Config,
+        listener: TcpListener,
+        admin_listener: Option<TcpListener>,
+        database: &Database,
+    ) -> Result<Parts, AppError> {
+        let pool = database.pool.clone();
+        let outcome = migrations::run(&pool).await.map_err(DatabaseError::from)?;
+        tracing::info!(?outcome, "the schema is at version {}", migrations::LATEST);
+        let secret = signing_secret(config, database.is_private(), &config.data_dir)?;
+        let engines = Engines::start(config.hashing.engines, config.hashing.niceness)?;
+        let metrics = Arc::new(Metrics::new()?);
+        let (handles, supervisor) = actors::start(config, &secret, pool.clone(), engines, &metrics)
+            .await
+            .map_err(|error| AppError::Assembly(error.to_string()))?;
+        let service = Service::new(handles.clone(), Arc::clone(&metrics), &config.server)
+            .map_err(|error| AppError::Assembly(error.to_string()))?;
+        let service = Arc::new(service);
+        let addr = listener.local_addr().map_err(|error| AppError::Assembly(error.to_string()))?;
+        let admin_addr = admin_listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let (stop, stopped) = oneshot::channel();
+        let server = tokio::spawn(server::serve(listener, Arc::clone(&service), config.server.clone(), stopped));
+        let mut helpers = vec![tokio::spawn(database::shrink(pool.clone(), config.database.pool_kept))];
+        if let Some(listener) = admin_listener {
+            let admin = Admin { service, metrics: Arc::clone(&metrics), pool };
+            helpers.push(tokio::spawn(admin::serve(listener, Arc::new(admin))));
+        }
+        Ok(Parts { addr, admin_addr, handles, metrics, supervisor, stop, server, helpers })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Where metrics and health are.
+    #[must_use]
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin_addr
+    }
+
+    /// The actors, for fault tests.
+    #[must_use]
+    pub fn handles(&self) -> &Handles {
+        &self.handles
+    }
+
+    /// The metrics.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Answers what was accepted, then stops the actors, then the database if it is the service's own.
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
+        let _ = self.server.await;
+        for helper in &self.helpers {
+            helper.abort();
+        }
+        self.supervisor.stop(None);
+        self.database.close().await;
+    }
+}
+
+/// An [`App`] but for its database.
+struct Parts {
+    addr: SocketAddr,
+    admin_addr: Option<SocketAddr>,
+    handles: Handles,
+    metrics: Arc<Metrics>,
+    supervisor: ActorCell,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<()>,
+    helpers: Vec<JoinHandle<()>>,
+}
+
+impl Parts {
+    fn into_app(self, database: Database) -> App {
+        let Self { addr, admin_addr, handles, metrics, supervisor, stop, server, helpers } = self;
+        App { addr, admin_addr, handles, metrics, database, supervisor, stop, server, helpers }
+    }
+}
+
+fn signing_secret(config: &Config, is_private: bool, data_dir: &Path) -> Result<SecretString, SecretError> {
+    match &config.tokens.secret {
+        Some(secret) => Ok(secret.clone()),
+        None if is_private => secret::keep(data_dir),
+        None => Err(SecretError::Missing),
+    }
+}
+
+async fn listen(host: &str, port: u16) -> Result<TcpListener, AppError> {
+    // An IPv6 address may be written with or without its brackets.
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    TcpListener::bind((host, port)).await.map_err(|cause| AppError::Listen {
+        addr: format!("{host}:{port}"),
+        key: "server.host (API_HOST) and server.port (API_PORT)",
+        cause,
+    })
+}
+
+async fn bind(addr: SocketAddr, key: &'static str) -> Result<TcpListener, AppError> {
+    TcpListener::bind(addr).await.map_err(|cause| AppError::Listen { addr: addr.to_string(), key, cause })
+}

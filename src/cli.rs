@@ -1,0 +1,114 @@
+//! The command line.
+
+mod check;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::app::AppError;
+use crate::config::{Config, ConfigError, DEFAULTS};
+use crate::database::{Database, DatabaseError, migrations};
+use crate::http::docs;
+use crate::telemetry::{self, TelemetryError};
+
+/// User registration and authentication over HTTP.
+///
+/// Without a command it serves. Without DATABASE_URL it runs a private PostgreSQL cluster of its own.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true)]
+pub struct Cli {
+    /// TOML file over the defaults; the environment goes over both
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum Command {
+    /// Serve the API until SIGTERM or SIGINT (the default)
+    Serve,
+    /// Bring the database's schema up to date
+    Migrate,
+    /// Print the OpenAPI document
+    Openapi,
+    /// Check the configuration, the database and the hash kernel, and measure the hash capacity
+    Check,
+    /// Print every configuration key with its default
+    Defaults,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    #[error(transparent)]
+    App(#[from] AppError),
+    #[error("the document cannot be written: {0}")]
+    Output(String),
+    #[error("the runtime does not start: {0}")]
+    Runtime(#[from] std::io::Error),
+}
+
+/// Runs the command that the arguments name. Wrong usage ends the process with 2, before this returns.
+#[must_use]
+pub fn run() -> ExitCode {
+    match Cli::parse().execute() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rollcall: {}", error.to_string().replace('\n', " "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Cli {
+    fn execute(self) -> Result<(), CliError> {
+        match self.command.unwrap_or(Command::Serve) {
+            Command::Openapi => print(&docs::openapi_json().map_err(|error| CliError::Output(error.to_string()))?),
+            Command::Defaults => print(DEFAULTS.trim_end()),
+            command => {
+                let config = Config::load(self.config.as_deref())?;
+                telemetry::start_logging(&config.telemetry)?;
+                let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+                runtime.block_on(async {
+                    match command {
+                        Command::Migrate => migrate(&config).await,
+                        Command::Check => check::run(&config).await,
+                        Command::Serve | Command::Openapi | Command::Defaults => serve::run(config).await,
+                    }
+                })
+            }
+        }
+    }
+}
+
+async fn migrate(config: &Config) -> Result<(), CliError> {
+    let database = Database::open(&config.database, &config.data_dir).await?;
+    let outcome = migrations::run(&database.pool).await;
+    database.close().await;
+    let outcome = outcome.map_err(DatabaseError::from)?;
+    let latest = migrations::LATEST;
+    print(&match outcome {
+        migrations::Outcome::UpToDate => format!("the schema is at version {latest} already"),
+        migrations::Outcome::Adopted => format!("the existing users are adopted, the schema is at version {latest}"),
+        migrations::Outcome::Migrated { from } => format!("the schema is at version {latest}, it was at {from}"),
+    })
+}
+
+/// A line on standard output; a reader that has gone is not an error of ours.
+fn print(text: &str) -> Result<(), CliError> {
+    use std::io::Write;
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(CliError::Output(error.to_string())),
+        _ => Ok(()),
+    }
+}

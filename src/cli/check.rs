@@ -1,0 +1,62 @@
+//! `rollcall check`: would the service start, and what could it do?
+
+use std::time::{Duration, Instant};
+
+use zeroize::Zeroizing;
+
+use super::{CliError, print};
+use crate::app::AppError;
+use crate::config::Config;
+use crate::database::{Database, DatabaseError, migrations};
+use crate::domain::password::Password;
+use crate::hashing::Salt;
+use crate::hashing::engine::{Engines, Job};
+
+/// How long the capacity is measured.
+const MEASURE: Duration = Duration::from_secs(2);
+
+/// Checks each part in the order of a start, and says what it found.
+pub(super) async fn run(config: &Config) -> Result<(), CliError> {
+    print("configuration: good")?;
+    let database = Database::open(&config.database, &config.data_dir).await?;
+    let checked = check_database(&database).await;
+    database.close().await;
+    print(&checked?)?;
+    let engines = Engines::start(config.hashing.engines, config.hashing.niceness).map_err(AppError::from)?;
+    print("hash kernel: good")?;
+    let rate = capacity(&engines, config).await;
+    print(&format!(
+        "hash capacity: {rate:.1} hashes/s at cost {} on {} engines",
+        config.hashing.cost, config.hashing.engines
+    ))
+}
+
+async fn check_database(database: &Database) -> Result<String, CliError> {
+    let place = if database.is_private() { "private cluster" } else { "database.url" };
+    let found = migrations::version(&database.pool).await.map_err(DatabaseError::from)?;
+    let latest = migrations::LATEST;
+    Ok(if found == latest {
+        format!("database: good ({place}, schema version {found})")
+    } else {
+        format!("database: good ({place}, schema version {found}; serve and migrate bring it to {latest})")
+    })
+}
+
+/// Keeps every engine busy for a while.
+async fn capacity(engines: &Engines, config: &Config) -> f64 {
+    let started = Instant::now();
+    let job = || {
+        let password = Password::offered(Zeroizing::new("measured".to_owned()));
+        engines.submit(Job { password, salt: Salt::default(), cost: config.hashing.cost })
+    };
+    let mut waiting: std::collections::VecDeque<_> = (0..2 * config.hashing.engines).map(|_| job()).collect();
+    let mut done = 0_u32;
+    while let Some(next) = waiting.pop_front() {
+        let _ = next.await;
+        done += 1;
+        if started.elapsed() < MEASURE {
+            waiting.push_back(job());
+        }
+    }
+    f64::from(done) / started.elapsed().as_secs_f64()
+}

@@ -1,0 +1,296 @@
+//! Configuration: the only reader of configuration files and of the environment.
+//!
+//! Four layers, each over the one before: `config/rollcall.toml` (compiled in, and the list of the keys there are), the file
+//! of `--config`, `ROLLCALL__SECTION__KEY` variables, and the five variables of the Python service. Variables also come
+//! from a `.env` file in the working directory, where the real environment does not set them.
+
+mod layers;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use thiserror::Error;
+
+use layers::Layers;
+
+/// Shortest `tokens.secret` in bytes: the width of HS256's hash (RFC 7518, section 3.2).
+pub const SECRET_MIN_BYTES: usize = 32;
+
+/// Everything that an operator can set.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the private cluster and the generated secret live.
+    pub data_dir: PathBuf,
+    /// The HTTP front end.
+    pub server: Server,
+    /// PostgreSQL.
+    pub database: Database,
+    /// Password hashing.
+    pub hashing: Hashing,
+    /// Tokens.
+    pub tokens: Tokens,
+    /// Rate limits and lockouts.
+    pub limits: Limits,
+    /// Logs and the admin listener.
+    pub telemetry: Telemetry,
+}
+
+/// `[server]`.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Address to listen on.
+    pub host: String,
+    /// Port to listen on; 0 picks a free one.
+    pub port: u16,
+    /// Connections open at once.
+    pub max_connections: usize,
+    /// For a request's headers, and for idling between two requests.
+    pub header_timeout: Duration,
+    /// For a request's body.
+    pub body_timeout: Duration,
+    /// Request line and headers of one request.
+    pub header_max_bytes: usize,
+    /// A request's body.
+    pub body_max_bytes: usize,
+    /// For accepted requests to finish when the service stops.
+    pub drain_timeout: Duration,
+}
+
+/// `[database]`.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// Where the server is; `None` stands for the private cluster.
+    pub url: Option<SecretString>,
+    /// Connections at most.
+    pub pool_size: usize,
+    /// Connections kept open when idle.
+    pub pool_kept: usize,
+    /// Lookup statements under way at once.
+    pub read_batches: usize,
+    /// Writing statements under way at once.
+    pub write_batches: usize,
+    /// Rows of one statement at most.
+    pub batch_max: usize,
+    /// To reach the server.
+    pub connect_timeout: Duration,
+    /// For one statement, its wait for a connection included.
+    pub timeout: Duration,
+}
+
+/// `[hashing]`.
+#[derive(Debug, Clone)]
+pub struct Hashing {
+    /// Cost of new hashes: 2^cost rounds.
+    pub cost: u32,
+    /// What computes the hashes.
+    pub kernel: Kernel,
+    /// Hash threads.
+    pub engines: usize,
+    /// Hashes at once per thread; `None` asks for the fastest number, measured at start.
+    pub lanes: Option<usize>,
+    /// Niceness of the hash threads.
+    pub niceness: i32,
+    /// Longest wait that a job is admitted with.
+    pub max_wait: Duration,
+    /// Jobs waiting at most.
+    pub queue_max: usize,
+}
+
+/// What computes the hashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kernel {
+    /// Several hashes interleaved on one core.
+    Interleaved,
+    /// The `bcrypt` crate, one hash at a time.
+    Crate,
+}
+
+/// `[tokens]`.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    /// HS256 key; `None` asks for a generated one, beside the private cluster only.
+    pub secret: Option<SecretString>,
+    /// Lifetime of a token.
+    pub ttl: Duration,
+}
+
+/// `[limits]`.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Whether any limit is in force.
+    pub enabled: bool,
+}
+
+/// `[telemetry]`.
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    /// Where metrics and health are served; `None`: nowhere.
+    pub admin_addr: Option<SocketAddr>,
+    /// How a log line is written.
+    pub log_format: LogFormat,
+    /// Which events are logged, in the syntax of tracing's `EnvFilter`.
+    pub log_filter: String,
+}
+
+/// How a log line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// Text.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is wrong with the configuration, with the key, where its value came from, and the mend.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// A file that can't be read.
+    #[error("cannot read {path}: {cause}; give --config the path of a readable TOML file", path = .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// A file that isn't TOML, or a `.env` file out of syntax.
+    #[error("{origin} does not parse: {cause}")]
+    Syntax {
+        /// The file.
+        origin: String,
+        /// The parser's words, on one line.
+        cause: String,
+    },
+    /// A key that doesn't exist.
+    #[error("unknown key {key} ({origin}); `rollcall defaults` lists the keys there are")]
+    UnknownKey {
+        /// The key, as `section.key`.
+        key: String,
+        /// Where it was given.
+        origin: String,
+    },
+    /// A value that its key can't have.
+    #[error("{key} ({origin}) {mend}")]
+    Value {
+        /// The key, as `section.key`.
+        key: &'static str,
+        /// Where the value was given.
+        origin: String,
+        /// What it must be.
+        mend: String,
+    },
+}
+
+/// The defaults, as a commented TOML document.
+pub const DEFAULTS: &str = include_str!("../config/rollcall.toml");
+
+impl Config {
+    /// Reads all layers; `file` is the argument of `--config`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first thing that is wrong.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::from_layers(&Layers::read(file)?)
+    }
+
+    /// The defaults with `overrides` over them, each a `section.key` and its value as an environment variable would give it.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first override that is wrong.
+    pub fn with(overrides: &[(&str, &str)]) -> Result<Self, ConfigError> {
+        let mut layers = Layers::defaults()?;
+        for (key, value) in overrides {
+            layers.set_text(key, value, "an override")?;
+        }
+        Self::from_layers(&layers)
+    }
+
+    fn from_layers(layers: &Layers) -> Result<Self, ConfigError> {
+        Ok(Self {
+            data_dir: match layers.text("data_dir")? {
+                "" => default_data_dir(),
+                path => PathBuf::from(path),
+            },
+            server: Server {
+                host: layers.text("server.host")?.to_owned(),
+                port: layers.number("server.port", 0..=65_535)?,
+                max_connections: layers.number("server.max_connections", 1..=1_000_000)?,
+                header_timeout: layers.millis("server.header_timeout_ms")?,
+                body_timeout: layers.millis("server.body_timeout_ms")?,
+                header_max_bytes: layers.number("server.header_max_bytes", 8_192..=1_048_576)?,
+                body_max_bytes: layers.number("server.body_max_bytes", 1_024..=16_777_216)?,
+                drain_timeout: layers.millis("server.drain_timeout_ms")?,
+            },
+            database: Database {
+                url: layers.secret("database.url")?,
+                pool_size: layers.number("database.pool_size", 1..=1_000)?,
+                pool_kept: layers.number("database.pool_kept", 0..=1_000)?,
+                read_batches: layers.number("database.read_batches", 1..=100)?,
+                write_batches: layers.number("database.write_batches", 1..=100)?,
+                batch_max: layers.number("database.batch_max", 1..=10_000)?,
+                connect_timeout: layers.millis("database.connect_timeout_ms")?,
+                timeout: layers.millis("database.timeout_ms")?,
+            },
+            hashing: Hashing {
+                kernel: match layers.text("hashing.kernel")? {
+                    "interleaved" => Kernel::Interleaved,
+                    "crate" => Kernel::Crate,
+                    _ => return Err(layers.refuse("hashing.kernel", "must be interleaved or crate".into())),
+                },
+                cost: layers.number("hashing.cost", 4..=15)?,
+                engines: match layers.number("hashing.engines", 0..=1_024)? {
+                    0 => std::thread::available_parallelism().map_or(1, usize::from),
+                    engines => engines,
+                },
+                lanes: Some(layers.number("hashing.lanes", 0..=8)?).filter(|lanes| *lanes > 0),
+                niceness: layers.number("hashing.niceness", 0..=19)?,
+                max_wait: layers.millis("hashing.max_wait_ms")?,
+                queue_max: layers.number("hashing.queue_max", 1..=1_000_000)?,
+            },
+            tokens: Tokens {
+                secret: match layers.secret("tokens.secret")? {
+                    Some(secret) if secret.expose_secret().len() < SECRET_MIN_BYTES => {
+                        let mend = format!(
+                            "must be at least {SECRET_MIN_BYTES} bytes long; make one with `openssl rand -hex 32`"
+                        );
+                        return Err(layers.refuse("tokens.secret", mend));
+                    }
+                    secret => secret,
+                },
+                ttl: Duration::from_secs(layers.number("tokens.ttl_s", 1..=31_536_000)?),
+            },
+            limits: Limits { enabled: layers.switch("limits.enabled")? },
+            telemetry: Telemetry {
+                admin_addr: match layers.text("telemetry.admin_addr")? {
+                    "off" => None,
+                    addr => Some(addr.parse().map_err(|_| {
+                        layers.refuse(
+                            "telemetry.admin_addr",
+                            "must be ADDRESS:PORT, such as 127.0.0.1:9000, or off".into(),
+                        )
+                    })?),
+                },
+                log_format: match layers.text("telemetry.log_format")? {
+                    "auto" => LogFormat::Auto,
+                    "text" => LogFormat::Text,
+                    "json" => LogFormat::Json,
+                    _ => return Err(layers.refuse("telemetry.log_format", "must be auto, text or json".into())),
+                },
+                log_filter: layers.text("telemetry.log_filter")?.to_owned(),
+            },
+        })
+    }
+}
+
+/// Root's own home is closed to the user that PostgreSQL runs as, so root's data lies where system services keep theirs.
+fn default_data_dir() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib/rollcall");
+    }
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
+    let base = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    base.or_else(home).unwrap_or_else(std::env::temp_dir).join("rollcall")
+}

@@ -1,0 +1,190 @@
+//! The layers of configuration, merged: each key's value with where it came from.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use toml::{Table, Value};
+
+use super::{ConfigError, DEFAULTS};
+
+/// The variables of the Python service and the keys they set. `DEBUG` is apart: it is a switch, not a value.
+const SEED_VARIABLES: [(&str, &str); 4] = [
+    ("DATABASE_URL", "database.url"),
+    ("JWT_SECRET", "tokens.secret"),
+    ("API_HOST", "server.host"),
+    ("API_PORT", "server.port"),
+];
+const PREFIX: &str = "ROLLCALL__";
+
+/// Longest timeout in milliseconds: a day.
+const MILLIS_MAX: u64 = 86_400_000;
+
+/// Values by `section.key`, each with its origin. The defaults name every key there is and give its type.
+pub(super) struct Layers {
+    values: BTreeMap<String, (Value, String)>,
+}
+
+impl Layers {
+    /// The lowest layer alone.
+    pub(super) fn defaults() -> Result<Self, ConfigError> {
+        let mut values = BTreeMap::new();
+        for (key, value) in flatten(parse(DEFAULTS, "the defaults")?) {
+            values.insert(key, (value, "the default".to_owned()));
+        }
+        Ok(Self { values })
+    }
+
+    /// All layers, with `file` as the second.
+    pub(super) fn read(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let mut layers = Self::defaults()?;
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path)
+                .map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })?;
+            let origin = path.display().to_string();
+            for (key, value) in flatten(parse(&text, &origin)?) {
+                layers.set(&key, value, origin.clone())?;
+            }
+        }
+        let variables = variables()?;
+        for (name, (value, origin)) in &variables {
+            if let Some(key) = name.strip_prefix(PREFIX) {
+                layers.set_text(&key.to_lowercase().replace("__", "."), value, origin)?;
+            }
+        }
+        for (name, key) in SEED_VARIABLES {
+            // An empty variable is how env files and compose files spell "not set".
+            if let Some((value, origin)) = variables.get(name).filter(|(value, _)| !value.is_empty()) {
+                layers.set_text(key, value, origin)?;
+            }
+        }
+        if let Some((value, origin)) = variables.get("DEBUG") {
+            match value.to_ascii_lowercase().as_str() {
+                "true" | "1" | "yes" | "on" => layers.set_text("telemetry.log_filter", "debug", origin)?,
+                "false" | "0" | "no" | "off" | "" => {}
+                _ => {
+                    let mend = "is set from DEBUG, which must be True or False".to_owned();
+                    return Err(ConfigError::Value { key: "telemetry.log_filter", origin: origin.clone(), mend });
+                }
+            }
+        }
+        Ok(layers)
+    }
+
+    /// Puts `text` over a key's value, read as the type that the key has by default.
+    pub(super) fn set_text(&mut self, key: &str, text: &str, origin: &str) -> Result<(), ConfigError> {
+        let unknown = || ConfigError::UnknownKey { key: key.to_owned(), origin: origin.to_owned() };
+        let (current, _) = self.values.get(key).ok_or_else(unknown)?;
+        let value = match current {
+            Value::Integer(_) => text.trim().parse().map(Value::Integer).unwrap_or_else(|_| text.into()),
+            Value::Boolean(_) => {
+                text.trim().to_ascii_lowercase().parse().map(Value::Boolean).unwrap_or_else(|_| text.into())
+            }
+            _ => text.into(),
+        };
+        self.set(key, value, origin.to_owned())
+    }
+
+    fn set(&mut self, key: &str, value: Value, origin: String) -> Result<(), ConfigError> {
+        match self.values.get_mut(key) {
+            Some(slot) => {
+                *slot = (value, origin);
+                Ok(())
+            }
+            None => Err(ConfigError::UnknownKey { key: key.to_owned(), origin }),
+        }
+    }
+
+    /// The string at `key`.
+    pub(super) fn text(&self, key: &'static str) -> Result<&str, ConfigError> {
+        self.value(key).and_then(Value::as_str).ok_or_else(|| self.refuse(key, "must be a string".to_owned()))
+    }
+
+    /// The string at `key`, where it is not empty.
+    pub(super) fn secret(&self, key: &'static str) -> Result<Option<SecretString>, ConfigError> {
+        self.text(key).map(|text| (!text.is_empty()).then(|| SecretString::from(text)))
+    }
+
+    /// The truth value at `key`.
+    pub(super) fn switch(&self, key: &'static str) -> Result<bool, ConfigError> {
+        self.value(key).and_then(Value::as_bool).ok_or_else(|| self.refuse(key, "must be true or false".to_owned()))
+    }
+
+    /// The whole number at `key`, within `range`.
+    pub(super) fn number<N>(&self, key: &'static str, range: RangeInclusive<N>) -> Result<N, ConfigError>
+    where
+        N: TryFrom<i64> + PartialOrd + Display,
+    {
+        let number = self.value(key).and_then(Value::as_integer).and_then(|n| N::try_from(n).ok());
+        number.filter(|n| range.contains(n)).ok_or_else(|| {
+            self.refuse(key, format!("must be a whole number from {} to {}", range.start(), range.end()))
+        })
+    }
+
+    /// The duration at `key`, given in milliseconds.
+    pub(super) fn millis(&self, key: &'static str) -> Result<Duration, ConfigError> {
+        self.number(key, 1..=MILLIS_MAX).map(Duration::from_millis)
+    }
+
+    /// An error about the value at `key`, which `mend` says how to put right. It shows no value: one may be a secret.
+    pub(super) fn refuse(&self, key: &'static str, mend: String) -> ConfigError {
+        let origin = self.values.get(key).map_or_else(|| "not set".to_owned(), |(_, origin)| format!("from {origin}"));
+        ConfigError::Value { key, origin, mend }
+    }
+
+    fn value(&self, key: &str) -> Option<&Value> {
+        self.values.get(key).map(|(value, _)| value)
+    }
+}
+
+fn parse(text: &str, origin: &str) -> Result<Table, ConfigError> {
+    text.parse().map_err(|e: toml::de::Error| {
+        let line = e.span().map_or(0, |span| text.get(..span.start).unwrap_or_default().matches('\n').count() + 1);
+        ConfigError::Syntax { origin: origin.to_owned(), cause: format!("line {line}: {}", e.message()) }
+    })
+}
+
+/// `[section] key = value` as `section.key`, at any depth.
+fn flatten(table: Table) -> Vec<(String, Value)> {
+    let mut flat = Vec::new();
+    for (key, value) in table {
+        match value {
+            Value::Table(section) => {
+                flat.extend(flatten(section).into_iter().map(|(inner, value)| (format!("{key}.{inner}"), value)));
+            }
+            value => flat.push((key, value)),
+        }
+    }
+    flat
+}
+
+/// The variables of `.env` and of the environment over them, each with its origin. One that is not UTF-8 can't be ours.
+fn variables() -> Result<BTreeMap<String, (String, String)>, ConfigError> {
+    let mut variables = BTreeMap::new();
+    let syntax =
+        |cause: dotenvy::Error| ConfigError::Syntax { origin: ".env".to_owned(), cause: one_line(&cause.to_string()) };
+    match dotenvy::from_path_iter(".env") {
+        Ok(entries) => {
+            for entry in entries {
+                let (name, value) = entry.map_err(syntax)?;
+                variables.insert(name.clone(), (value, format!("{name} in .env")));
+            }
+        }
+        Err(error) if error.not_found() => {}
+        Err(error) => return Err(syntax(error)),
+    }
+    for (name, value) in std::env::vars_os() {
+        if let (Ok(name), Ok(value)) = (name.into_string(), value.into_string()) {
+            variables.insert(name.clone(), (value, format!("{name} in the environment")));
+        }
+    }
+    Ok(variables)
+}
+
+/// A parser's message may quote the offending line, which may hold a secret: only its first words are kept.
+fn one_line(message: &str) -> String {
+    message.split([':', '\n']).next().unwrap_or_default().to_owned()
+}

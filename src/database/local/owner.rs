@@ -1,0 +1,40 @@
+//! The user that the server runs as where the service runs as root, which PostgreSQL refuses to.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+/// An unprivileged user.
+#[derive(Debug)]
+pub(super) struct Owner {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+}
+
+impl Owner {
+    /// `postgres`, else `nobody`, where this process is root; `None` where it isn't.
+    pub(super) fn of_server() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            return None;
+        }
+        // `id` asks every source of users that the system has, which reading /etc/passwd would not.
+        ["postgres", "nobody"].into_iter().find_map(|name| Some(Self { uid: id("-u", name)?, gid: id("-g", name)? }))
+    }
+
+    /// Fails where this user can't pass through `dir`, as in a home directory that is closed to others.
+    pub(super) fn check_reach(&self, dir: &Path) -> io::Result<()> {
+        let seen = Command::new("test").arg("-x").arg(dir).uid(self.uid).gid(self.gid).status()?;
+        if seen.success() {
+            Ok(())
+        } else {
+            let words = format!("the unprivileged user that PostgreSQL runs as (id {}) cannot reach it", self.uid);
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, words))
+        }
+    }
+}
+
+fn id(which: &str, user: &str) -> Option<u32> {
+    let told = Command::new("id").args([which, user]).output().ok().filter(|told| told.status.success())?;
+    String::from_utf8(told.stdout).ok()?.trim().parse().ok()
+}

@@ -1,0 +1,16 @@
+//! The HTTP front end: raw hyper, from the socket to the actors and back.
+//!
+//! [`server`] accepts connections, [`router`] finds what a request wants, one file below [`handlers`] answers it, and
+//! [`reply`] and [`error`] say how an answer and a refusal look. Status codes are known here and nowhere below.
+
+pub mod admin;
+pub mod bearer;
+pub mod body;
+pub mod docs;
+pub mod error;
+pub mod handlers;
+pub mod reply;
+pub mod router;
+pub mod server;
+pub mod service;
+pub mod wire;

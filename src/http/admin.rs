@@ -1,0 +1,107 @@
+//! The admin listener: metrics and health, on an address of its own that clients do not reach.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::time::{sleep, timeout};
+
+use super::error::{Format, Refusal};
+use super::reply::Reply;
+use super::service::Service;
+use crate::telemetry::Metrics;
+
+/// How long the database may take to say that it is there.
+const READY_TIMEOUT: Duration = Duration::from_secs(1);
+/// For a scraper to send its request, and between two of them.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the admin listener tells about.
+#[derive(Debug)]
+pub struct Admin {
+    /// The service, which knows whether it is about to stop.
+    pub service: Arc<Service>,
+    /// Its metrics.
+    pub metrics: Arc<Metrics>,
+    /// Its database.
+    pub pool: Pool,
+}
+
+/// Serves until dropped.
+pub async fn serve(listener: TcpListener, admin: Arc<Admin>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let admin = Arc::clone(&admin);
+        tokio::spawn(async move {
+            let respond = service_fn(|request| {
+                let admin = Arc::clone(&admin);
+                async move { Ok::<_, Infallible>(admin.answer(&request).await) }
+            });
+            let served = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), respond)
+                .await;
+            if let Err(error) = served {
+                tracing::debug!(%error, "an admin connection ended early");
+            }
+        });
+    }
+}
+
+impl Admin {
+    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        let is_head = request.method() == Method::HEAD;
+        let reply = if is_head || request.method() == Method::GET {
+            match request.uri().path() {
+                "/metrics" => self.metrics(),
+                "/livez" => health(StatusCode::OK, "ok"),
+                "/readyz" => self.readiness().await,
+                _ => Refusal::NOT_FOUND.into_reply(Format::Envelope),
+            }
+        } else {
+            Refusal::method_not_allowed("GET, HEAD").into_reply(Format::Envelope)
+        };
+        reply.into_response(is_head)
+    }
+
+    fn metrics(&self) -> Reply {
+        let status = self.pool.status();
+        let idle = status.available;
+        for (state, count) in [("idle", idle), ("in_use", status.size.saturating_sub(idle))] {
+            self.metrics.pool_connections.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        Reply::of_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.metrics.render())
+    }
+
+    /// Ready is who can serve the next request: not stopping, and with a database that answers.
+    async fn readiness(&self) -> Reply {
+        if self.service.is_draining() {
+            return health(StatusCode::SERVICE_UNAVAILABLE, "stopping");
+        }
+        let asked = timeout(READY_TIMEOUT, async {
+            let client = self.pool.get().await.ok()?;
+            client.simple_query("").await.ok()
+        });
+        match asked.await {
+            Ok(Some(_)) => health(StatusCode::OK, "ok"),
+            Ok(None) | Err(_) => health(StatusCode::SERVICE_UNAVAILABLE, "no database"),
+        }
+    }
+}
+
+fn health(status: StatusCode, text: &'static str) -> Reply {
+    Reply::of_type(status, "text/plain; charset=utf-8", text)
+}

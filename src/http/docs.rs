@@ -1,0 +1,212 @@
+//! The API's documents: OpenAPI 3.1 from the code's own types, Swagger UI and ReDoc. All of it is inside the binary.
+
+use std::sync::{Arc, OnceLock};
+
+use hyper::StatusCode;
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_SECURITY_POLICY, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use serde_json::json;
+use utoipa::OpenApi;
+use utoipa::openapi::example::ExampleBuilder;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, ObjectBuilder, Ref, RefOr, ResponseBuilder, Type};
+
+use super::error::{ErrorReply, Format, Problem, Refusal};
+use super::handlers::{login, me, register, root};
+use super::reply::Reply;
+use crate::domain::Violation;
+
+/// Own scripts only; styles that the pages set on their elements; ReDoc's search runs in a worker made from a blob. ReDoc
+/// would load a logo from elsewhere: images are our own or none.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; worker-src blob:; base-uri 'self'; \
+     frame-ancestors 'none'",
+);
+const TITLE: &str = "User Management API";
+const REDOC_PAGE: &str = "<!DOCTYPE html>
+<html lang=\"en\">
+  <head>
+    <meta charset=\"UTF-8\">
+    <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">
+    <title>User Management API</title>
+    <style>body { margin: 0; }</style>
+  </head>
+  <body>
+    <div id=\"redoc-container\"></div>
+    <script src=\"/redoc/redoc.js\"></script>
+  </body>
+</html>
+";
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "User Management API",
+        description = "Registers users, checks their passwords and tells whose token it is. Every refusal comes as \
+                       `application/problem+json` too, to those who accept it.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    paths(root::handle, register::handle, login::handle, me::handle),
+    components(schemas(ErrorReply, Problem)),
+    tags((name = "Users", description = "Accounts and logins"), (name = "Service", description = "The service itself")),
+)]
+struct Api;
+
+/// The documents, made when first asked for: a service that nobody reads about keeps its memory.
+#[derive(Debug, Default)]
+pub struct Docs {
+    openapi: OnceLock<Bytes>,
+    redoc_script: OnceLock<Bytes>,
+}
+
+/// The OpenAPI document, indented.
+///
+/// # Errors
+/// Where it does not serialize.
+pub fn openapi_json() -> Result<String, serde_json::Error> {
+    document().to_pretty_json()
+}
+
+impl Docs {
+    pub(super) fn openapi(&self) -> Result<Reply, Refusal> {
+        let text = match self.openapi.get() {
+            Some(text) => text.clone(),
+            None => {
+                let text = openapi_json().map_err(|error| {
+                    tracing::error!(%error, "the OpenAPI document does not serialize");
+                    Refusal::INTERNAL
+                })?;
+                self.openapi.get_or_init(|| Bytes::from(text)).clone()
+            }
+        };
+        Ok(Reply::of_type(StatusCode::OK, "application/json", text))
+    }
+
+    /// Swagger UI's page at `/docs`, its files below.
+    pub(super) fn swagger_ui(&self, path: &str) -> Result<Reply, Refusal> {
+        let file = path.strip_prefix("/docs").unwrap_or_default().trim_start_matches('/');
+        let config = utoipa_swagger_ui::Config::from("/openapi.json").try_it_out_enabled(true);
+        let found = utoipa_swagger_ui::serve(file, Arc::new(config)).map_err(|error| {
+            tracing::error!(%error, "Swagger UI cannot be served");
+            Refusal::INTERNAL
+        })?;
+        let found = found.ok_or(Refusal::NOT_FOUND)?;
+        let body = if file.is_empty() {
+            // The page names its files relative to itself, and /docs has no slash at its end.
+            let page = String::from_utf8_lossy(&found.bytes).replace("<head>", "<head><base href=\"/docs/\">");
+            Bytes::from(page.replace("<title>Swagger UI", &format!("<title>{TITLE}")))
+        } else {
+            match found.bytes {
+                std::borrow::Cow::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
+                std::borrow::Cow::Owned(bytes) => Bytes::from(bytes),
+            }
+        };
+        let content_type = HeaderValue::try_from(found.content_type).map_err(|_| Refusal::INTERNAL)?;
+        let mut reply = page("text/html; charset=utf-8", body);
+        if !file.is_empty() {
+            reply.headers.insert(hyper::header::CONTENT_TYPE, content_type);
+        }
+        Ok(reply)
+    }
+
+    pub(super) fn redoc(&self) -> Reply {
+        page("text/html; charset=utf-8", REDOC_PAGE)
+    }
+
+    /// ReDoc's bundle and the line that starts it. The crate has both only inside a page, where the content security policy
+    /// would have to allow inline scripts.
+    pub(super) fn redoc_script(&self) -> Reply {
+        let script = self.redoc_script.get_or_init(|| {
+            let page = aide::redoc::Redoc::new("/openapi.json").html();
+            let script = page.split_once("<script>").and_then(|(_, rest)| rest.rsplit_once("</script>"));
+            Bytes::copy_from_slice(script.map_or("", |(script, _)| script).as_bytes())
+        });
+        page("text/javascript; charset=utf-8", script.clone())
+    }
+}
+
+fn page(content_type: &'static str, body: impl Into<Bytes>) -> Reply {
+    let mut reply = Reply::of_type(StatusCode::OK, content_type, body);
+    reply.headers.insert(CONTENT_SECURITY_POLICY, POLICY);
+    reply.headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    reply
+}
+
+/// What the types say, and every refusal with an example that the service's own code wrote.
+fn document() -> utoipa::openapi::OpenApi {
+    let mut api = Api::openapi();
+    let body_refusals = || {
+        vec![
+            Refusal::MALFORMED_JSON,
+            Refusal::NOT_AN_OBJECT,
+            Refusal::DUPLICATE_KEY,
+            Refusal::INCOMPLETE_BODY,
+            Refusal::REQUEST_TIMEOUT,
+            Refusal::PAYLOAD_TOO_LARGE,
+            Refusal::UNSUPPORTED_MEDIA_TYPE,
+            Refusal::OVERLOADED,
+            Refusal::UNAVAILABLE,
+            Refusal::INTERNAL,
+        ]
+    };
+    let mut register = body_refusals();
+    register.push(Refusal::invalid(vec![
+        Violation::new("email", "must be a valid email address, such as name@example.com"),
+        Violation::new("password", "must contain a digit"),
+    ]));
+    register.push(Refusal::EMAIL_TAKEN);
+    let mut login = body_refusals();
+    login.push(Refusal::MISSING_CREDENTIALS);
+    login.push(Refusal::INVALID_CREDENTIALS);
+    login.push(Refusal::invalid(vec![Violation::new("password", "must be a string")]));
+    let me = vec![Refusal::INVALID_TOKEN, Refusal::NOT_AUTHENTICATED, Refusal::UNAVAILABLE, Refusal::INTERNAL];
+    for (path, refusals) in [("/api/users/register", register), ("/api/users/login", login), ("/api/users/me", me)] {
+        if let Some(operation) = api.paths.paths.get_mut(path).and_then(operation) {
+            for refusal in refusals {
+                describe(operation, refusal);
+            }
+        }
+    }
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+    let components = api.components.get_or_insert_default();
+    components.security_schemes.insert("bearer".to_owned(), RefOr::T(SecurityScheme::Http(bearer)));
+    api
+}
+
+fn operation(item: &mut PathItem) -> Option<&mut Operation> {
+    item.get.as_mut().or(item.post.as_mut())
+}
+
+/// Adds `refusal` to the answers of `operation`: its status, its headers and an example of its body in both formats.
+fn describe(operation: &mut Operation, refusal: Refusal) {
+    let status = refusal.status.as_str().to_owned();
+    let reason = refusal.status.canonical_reason().unwrap_or_default();
+    let slot = operation.responses.responses.entry(status).or_insert_with(|| {
+        let mut response = ResponseBuilder::new().description(reason);
+        let text = |kind| HeaderBuilder::new().schema(Some(ObjectBuilder::new().schema_type(kind))).build();
+        if refusal.retry_after.is_some() {
+            response = response.header("Retry-After", text(Type::Integer));
+        }
+        if refusal.status == StatusCode::UNAUTHORIZED {
+            response = response.header("WWW-Authenticate", text(Type::String));
+        }
+        RefOr::T(response.build())
+    });
+    let RefOr::T(response) = slot else { return };
+    for (format, media, schema) in
+        [(Format::Envelope, "application/json", "ErrorReply"), (Format::Problem, "application/problem+json", "Problem")]
+    {
+        let content = response
+            .content
+            .entry(media.to_owned())
+            .or_insert_with(|| RefOr::T(ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build()));
+        let body = refusal.clone().into_reply(format).body;
+        let value = serde_json::from_slice(&body).unwrap_or_else(|_| json!({}));
+        let example = ExampleBuilder::new().summary(refusal.message).value(Some(value)).build();
+        if let RefOr::T(content) = content {
+            content.examples.insert(refusal.code.to_owned(), RefOr::T(example));
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! `GET /api/users/me`: bearer → `tokens.verify` → `users.find_by_id` → 200.
+
+use hyper::StatusCode;
+use hyper::header::HeaderMap;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::actors::Handles;
+use crate::http::bearer;
+use crate::http::error::Refusal;
+use crate::http::reply::{Reply, UserBody};
+
+/// The bearer of the token.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MeReply<'a> {
+    #[schema(example = true)]
+    success: bool,
+    data: UserBody<'a>,
+}
+
+/// Tells whose token it is.
+#[utoipa::path(
+    get, path = "/api/users/me", tag = "Users", operation_id = "me",
+    security(("bearer" = [])),
+    responses((status = 200, description = "The token's user", body = MeReply<'_>))
+)]
+pub(in crate::http) async fn handle(handles: &Handles, headers: &HeaderMap) -> Result<Reply, Refusal> {
+    let token = bearer::token(headers)?;
+    let claims = handles.tokens.verify(token.to_owned()).await?;
+    let user = handles.users.find_by_id(claims.user_id).await?.ok_or(Refusal::INVALID_TOKEN)?;
+    Reply::json(StatusCode::OK, &MeReply { success: true, data: UserBody::from(&user) })
+}

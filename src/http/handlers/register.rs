@@ -1,0 +1,55 @@
+//! `POST /api/users/register`: body → `NewUser::parse` → `hasher.hash` → `users.insert` → 201.
+
+use hyper::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::actors::Handles;
+use crate::actors::user::Registration;
+use crate::domain::user::{NewUser, RegistrationFields};
+use crate::http::body::Fields;
+use crate::http::error::Refusal;
+use crate::http::reply::{Reply, UserBody};
+
+/// Who wants to register. Other keys are ignored.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes the body in the OpenAPI document; `NewUser::parse` reads it")]
+pub struct RegisterBody {
+    /// 1 to 100 characters after trimming, no control characters.
+    #[schema(min_length = 1, max_length = 100, example = "John Doe")]
+    name: String,
+    /// At most 254 bytes; stored in lower case.
+    #[schema(format = Email, max_length = 254, example = "john.doe@example.com")]
+    email: String,
+    /// 8 characters to 72 bytes, with an upper-case letter, a lower-case letter and a digit, without NUL.
+    #[schema(format = Password, min_length = 8, max_length = 72, example = "SecurePass123")]
+    password: String,
+}
+
+/// The new user.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RegisterReply<'a> {
+    #[schema(example = true)]
+    success: bool,
+    #[schema(example = "User registered successfully")]
+    message: &'static str,
+    data: UserBody<'a>,
+}
+
+/// Registers a user.
+#[utoipa::path(
+    post, path = "/api/users/register", tag = "Users", operation_id = "register",
+    request_body = RegisterBody,
+    responses((status = 201, description = "The user is registered", body = RegisterReply<'_>))
+)]
+pub(in crate::http) async fn handle(handles: &Handles, mut fields: Fields) -> Result<Reply, Refusal> {
+    let NewUser { name, email, password } = NewUser::parse(RegistrationFields {
+        name: fields.take("name"),
+        email: fields.take("email"),
+        password: fields.take("password"),
+    })?;
+    let password_hash = handles.hasher.hash(password).await?;
+    let user = handles.users.insert(Registration { name, email, password_hash }).await?;
+    let body = RegisterReply { success: true, message: "User registered successfully", data: UserBody::from(&user) };
+    Reply::json(StatusCode::CREATED, &body)
+}

@@ -1,0 +1,30 @@
+//! `GET /`: is anybody there?
+
+use hyper::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::http::error::Refusal;
+use crate::http::reply::Reply;
+
+/// That the service runs, and which version.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RootReply {
+    #[schema(example = "ok")]
+    status: &'static str,
+    #[schema(example = "User Management API is running")]
+    message: &'static str,
+    #[schema(example = "1.0.0")]
+    version: &'static str,
+}
+
+/// Says that the service runs.
+#[utoipa::path(
+    get, path = "/", tag = "Service", operation_id = "root",
+    responses((status = 200, description = "The service runs", body = RootReply))
+)]
+pub(in crate::http) fn handle() -> Result<Reply, Refusal> {
+    let body =
+        RootReply { status: "ok", message: "User Management API is running", version: env!("CARGO_PKG_VERSION") };
+    Reply::json(StatusCode::OK, &body)
+}

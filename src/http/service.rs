@@ -1,0 +1,199 @@
+//! One request: from its head to its answer, its line in the log and its place in the metrics.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use http_body_util::Full;
+use hyper::body::{Body, Bytes};
+use hyper::header::{ACCEPT, ALLOW, CONNECTION, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode, Version};
+
+use super::body::{self, Fields};
+use super::docs::Docs;
+use super::error::{Format, Refusal};
+use super::handlers;
+use super::reply::Reply;
+use super::router::{Route, Router};
+use crate::actors::Handles;
+use crate::config;
+use crate::telemetry::{Metrics, seconds};
+
+/// The header that ties an answer to its line in the log.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest id that a client may choose: tokens are longer, so none lands in the log by mistake.
+const REQUEST_ID_MAX: usize = 64;
+
+/// What answers requests.
+#[derive(Debug)]
+pub struct Service {
+    handles: Handles,
+    metrics: Arc<Metrics>,
+    router: Router,
+    docs: Docs,
+    body_max_bytes: usize,
+    body_timeout: Duration,
+    ids: RequestIds,
+    draining: AtomicBool,
+}
+
+impl Service {
+    /// A service over these actors.
+    ///
+    /// # Errors
+    /// Where two routes are in conflict: a mistake in the program.
+    pub fn new(handles: Handles, metrics: Arc<Metrics>, config: &config::Server) -> Result<Self, matchit::InsertError> {
+        Ok(Self {
+            handles,
+            metrics,
+            router: Router::new()?,
+            docs: Docs::default(),
+            body_max_bytes: config.body_max_bytes,
+            body_timeout: config.body_timeout,
+            ids: RequestIds::default(),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// From now on, asks every client to close its connection with its next answer.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the service is about to stop.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub(super) fn next_id(&self) -> HeaderValue {
+        self.ids.next()
+    }
+
+    /// Answers one request, whatever it is.
+    pub async fn answer<B: Body + Unpin>(&self, request: Request<B>) -> Response<Full<Bytes>> {
+        let started = Instant::now();
+        let (method, version) = (request.method().clone(), request.version());
+        let id = self.ids.of(request.headers());
+        let format = format_of(request.headers());
+        let route = self.router.find(request.uri().path());
+        let mut reply = match self.dispatch(route, request).await {
+            Ok(reply) => reply,
+            Err(refusal) => refusal.into_reply(format),
+        };
+        if self.is_draining() && version <= Version::HTTP_11 {
+            reply.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.record(route, &method, reply.status, started.elapsed(), &id);
+        reply.headers.insert(REQUEST_ID, id);
+        reply.into_response(method == Method::HEAD)
+    }
+
+    async fn dispatch<B: Body + Unpin>(&self, route: Option<Route>, request: Request<B>) -> Result<Reply, Refusal> {
+        let route = route.ok_or(Refusal::NOT_FOUND)?;
+        if request.method() == Method::OPTIONS {
+            return Ok(options(route));
+        }
+        if !route.takes(request.method()) {
+            return Err(Refusal::method_not_allowed(route.allow()));
+        }
+        match route {
+            Route::Root => handlers::root::handle(),
+            Route::Register => handlers::register::handle(&self.handles, self.fields(request).await?).await,
+            Route::Login => handlers::login::handle(&self.handles, self.fields(request).await?).await,
+            Route::Me => handlers::me::handle(&self.handles, request.headers()).await,
+            Route::OpenApi => self.docs.openapi(),
+            Route::Docs => self.docs.swagger_ui(request.uri().path()),
+            Route::Redoc => Ok(self.docs.redoc()),
+            Route::RedocScript => Ok(self.docs.redoc_script()),
+        }
+    }
+
+    async fn fields<B: Body + Unpin>(&self, request: Request<B>) -> Result<Fields, Refusal> {
+        Ok(body::read_fields(request, self.body_max_bytes, self.body_timeout).await?)
+    }
+
+    /// The route's path stands for the request's, which may hold anything, addresses and tokens among it.
+    fn record(&self, route: Option<Route>, method: &Method, status: StatusCode, took: Duration, id: &HeaderValue) {
+        let path = route.map_or("unknown", Route::path);
+        self.metrics.http_requests.with_label_values(&[path, status.as_str()]).inc();
+        self.metrics.http_duration.with_label_values(&[path]).observe(seconds(took));
+        tracing::info!(
+            // Extension methods are as long as a client likes, and may say anything.
+            method = if is_known(method) { method.as_str() } else { "other" },
+            route = path,
+            status = status.as_u16(),
+            duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            request_id = id.to_str().unwrap_or_default(),
+            "request"
+        );
+    }
+}
+
+fn options(route: Route) -> Reply {
+    let mut reply = Reply::new(StatusCode::NO_CONTENT, Bytes::new());
+    reply.headers.insert(ALLOW, HeaderValue::from_static(route.allow()));
+    reply
+}
+
+fn is_known(method: &Method) -> bool {
+    [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::CONNECT,
+    ]
+    .contains(method)
+}
+
+/// Problem details for those who ask for them by name.
+fn format_of(headers: &HeaderMap) -> Format {
+    let mut accepted =
+        headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
+    let asks = accepted.any(|media| {
+        let mut parts = media.split(';').map(str::trim);
+        let named = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/problem+json"));
+        named && !parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+    });
+    if asks { Format::Problem } else { Format::Envelope }
+}
+
+/// Ids that no two requests share, of any two processes: random bits of the process and a count.
+#[derive(Debug)]
+struct RequestIds {
+    process: u64,
+    count: AtomicU64,
+}
+
+impl Default for RequestIds {
+    fn default() -> Self {
+        Self { process: uuid::Uuid::new_v4().as_u64_pair().0, count: AtomicU64::new(0) }
+    }
+}
+
+impl RequestIds {
+    fn next(&self) -> HeaderValue {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{:016x}-{count:x}", self.process);
+        HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("-"))
+    }
+
+    /// The client's own id, where it is short and plain; else a new one.
+    fn of(&self, headers: &HeaderMap) -> HeaderValue {
+        let is_plain = |id: &&HeaderValue| {
+            let bytes = id.as_bytes();
+            let plain = |c: &u8| c.is_ascii_alphanumeric() || b"-_.".contains(c);
+            !bytes.is_empty() && bytes.len() <= REQUEST_ID_MAX && bytes.iter().all(plain)
+        };
+        headers.get(REQUEST_ID).filter(is_plain).cloned().unwrap_or_else(|| self.next())
+    }
+}

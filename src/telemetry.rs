@@ -1,0 +1,203 @@
+//! What the service tells of itself: structured logs and Prometheus metrics.
+//!
+//! Metrics live in a registry of the service's own, so that several services in one process (as in the tests) keep apart.
+
+use std::io::{IsTerminal, stderr};
+use std::time::Duration;
+
+use prometheus::{
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder, core::Collector,
+};
+use thiserror::Error;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{LogFormat, Telemetry};
+
+/// Why logs or metrics can't be had.
+#[derive(Debug, Error)]
+pub enum TelemetryError {
+    /// `telemetry.log_filter` is no filter.
+    #[error(
+        "telemetry.log_filter does not parse: {0}; give error, warn, info, debug, trace or directives of EnvFilter"
+    )]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// Two metrics of one name, or a bad name: a mistake in the program.
+    #[error("metrics cannot be registered: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Sends log events to standard error, one line each. The first call of a process decides; later ones change nothing.
+///
+/// # Errors
+/// [`TelemetryError::Filter`].
+pub fn start_logging(config: &Telemetry) -> Result<(), TelemetryError> {
+    let filter = EnvFilter::try_new(&config.log_filter)?;
+    let json = match config.log_format {
+        LogFormat::Auto => !stderr().is_terminal(),
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    let layer = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    // An earlier subscriber stays: the first call decides.
+    let _ = if json {
+        layer.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+    } else {
+        layer.with_ansi(stderr().is_terminal()).try_init()
+    };
+    Ok(())
+}
+
+/// Every metric of the service. Times are in seconds, as Prometheus has it.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Requests answered, by route and status.
+    pub http_requests: IntCounterVec,
+    /// From a request's headers to its answer's, by route.
+    pub http_duration: HistogramVec,
+    /// Connections open.
+    pub http_connections: IntGauge,
+    /// Jobs waiting for a hasher.
+    pub hash_queue_depth: IntGauge,
+    /// From a job's arrival to its start.
+    pub hash_wait: Histogram,
+    /// From a job's start to its end.
+    pub hash_duration: Histogram,
+    /// Jobs refused, by reason.
+    pub hash_refusals: IntCounterVec,
+    /// Jobs dropped before their start because nobody waited for them any more.
+    pub hash_abandoned: IntCounter,
+    /// Hashes being computed.
+    pub hash_lanes_busy: IntGauge,
+    /// Estimated wait of a job that came now.
+    pub hash_wait_estimate: Gauge,
+    /// Connections of the pool, by state: in use, idle.
+    pub pool_connections: IntGaugeVec,
+    /// Batches waiting for a connection.
+    pub pool_waiting: IntGauge,
+    /// Requests answered by one statement, by statement.
+    pub batch_size: HistogramVec,
+    /// Time that one statement took, its wait for a connection included, by statement.
+    pub statement_duration: HistogramVec,
+    /// Statements that failed or ran out of time, by statement.
+    pub statement_failures: IntCounterVec,
+    /// Actors brought back by their supervisor, by actor.
+    pub actor_restarts: IntCounterVec,
+}
+
+impl Metrics {
+    /// A registry with every metric at zero.
+    ///
+    /// # Errors
+    /// [`TelemetryError::Metrics`].
+    pub fn new() -> Result<Self, TelemetryError> {
+        let registry = Registry::new();
+        let add = Register(&registry);
+        // Upper bounds from half a millisecond (a profile) to thirty seconds (a request that queued as long as it may).
+        let request_times =
+            vec![0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+        let statement_times = vec![0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
+        let batch_sizes = vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+        Ok(Self {
+            http_requests: add.counters("http_requests_total", "Requests answered.", &["route", "status"])?,
+            http_duration: add.histograms(
+                "http_request_duration_seconds",
+                "Time to answer.",
+                &["route"],
+                &request_times,
+            )?,
+            http_connections: add.gauge("http_connections", "Connections open.")?,
+            hash_queue_depth: add.gauge("hash_queue_depth", "Jobs waiting for a hasher.")?,
+            hash_wait: add.histogram("hash_wait_seconds", "Time a job waited for its start.", &request_times)?,
+            hash_duration: add.histogram(
+                "hash_duration_seconds",
+                "Time from a job's start to its end.",
+                &request_times,
+            )?,
+            hash_refusals: add.counters("hash_refusals_total", "Jobs refused.", &["reason"])?,
+            hash_abandoned: add.counter("hash_abandoned_total", "Jobs dropped because their caller had gone.")?,
+            hash_lanes_busy: add.gauge("hash_lanes_busy", "Hashes being computed.")?,
+            hash_wait_estimate: add
+                .adopt(Gauge::with_opts(opts("hash_wait_estimate_seconds", "Wait of a job that came now."))?)?,
+            pool_connections: add
+                .adopt(IntGaugeVec::new(opts("db_pool_connections", "Connections of the pool."), &["state"])?)?,
+            pool_waiting: add.gauge("db_pool_waiting", "Batches waiting for a connection.")?,
+            batch_size: add.histograms(
+                "db_batch_size",
+                "Requests answered by one statement.",
+                &["statement"],
+                &batch_sizes,
+            )?,
+            statement_duration: add.histograms(
+                "db_statement_duration_seconds",
+                "Time of one statement.",
+                &["statement"],
+                &statement_times,
+            )?,
+            statement_failures: add.counters(
+                "db_statement_failures_total",
+                "Statements that failed.",
+                &["statement"],
+            )?,
+            actor_restarts: add.counters("actor_restarts_total", "Actors brought back.", &["actor"])?,
+            registry,
+        })
+    }
+
+    /// All metrics in the Prometheus text format.
+    #[must_use]
+    pub fn render(&self) -> Vec<u8> {
+        let mut text = Vec::with_capacity(16 * 1024);
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "metrics cannot be encoded");
+        }
+        text
+    }
+}
+
+/// Seconds of a duration, for a histogram.
+#[must_use]
+pub fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64()
+}
+
+struct Register<'a>(&'a Registry);
+
+impl Register<'_> {
+    fn adopt<C: Collector + Clone + 'static>(&self, collector: C) -> Result<C, prometheus::Error> {
+        self.0.register(Box::new(collector.clone())).map(|()| collector)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        self.adopt(IntCounter::with_opts(opts(name, help))?)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+        self.adopt(IntCounterVec::new(opts(name, help), labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        self.adopt(IntGauge::with_opts(opts(name, help))?)
+    }
+
+    fn histogram(&self, name: &str, help: &str, bounds: &[f64]) -> Result<Histogram, prometheus::Error> {
+        let options = HistogramOpts { common_opts: opts(name, help), buckets: bounds.to_vec() };
+        self.adopt(Histogram::with_opts(options)?)
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        bounds: &[f64],
+    ) -> Result<HistogramVec, prometheus::Error> {
+        let options = HistogramOpts { common_opts: opts(name, help), buckets: bounds.to_vec() };
+        self.adopt(HistogramVec::new(options, labels)?)
+    }
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace("rollcall")
+}
