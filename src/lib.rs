@@ -1,4 +1,36 @@
-//! Rollcall.
+//! Rollcall: user registration and authentication over HTTP. This page is the map of the code.
+//!
+//! # Three requests
+//!
+//! ```text
+//! register: body → NewUser::parse → hasher.hash → users.insert (UNIQUE decides) → 201
+//! login:    body → users.find_by_email → hasher.verify (found hash or decoy) → tokens.sign → 200
+//! me:       bearer → tokens.verify → users.find_by_id → 200
+//! ```
+//!
+//! A connection is accepted in [`http::server`], a request routed in [`http::service`], answered by one file below
+//! [`http::handlers`]. The handlers are the only place where steps are joined: data flows as a star, and actors never call
+//! each other. No database connection, permit or lock is held across a hash or a slow client.
+//!
+//! # The supervision tree
+//!
+//! ```text
+//! Supervisor ─ user     one mailbox; lookups and writes leave it in batches
+//!            ├ hasher   a factory: bounded queue, deadline, shedding, priorities
+//!            │  └ hasher ×N   holds one job at a time, computed on an engine's thread
+//!            └ token    owns the key; answers in microseconds
+//! ```
+//!
+//! An actor that dies is replaced ([`actors::supervisor`]); whoever waited for it gets 503, nobody hangs.
+//!
+//! # The import rule
+//!
+//! Arrows only point down: `main → cli → app → http → actors → {hashing, database} → domain`. [`config`] and [`telemetry`]
+//! are beside: everyone may read settings and count. Every heavy crate has one home: hyper and its kin in `http`, ractor in
+//! `actors`, tokio-postgres and deadpool in `database` and `actors::user`, jsonwebtoken in `actors::token`, bcrypt in
+//! `hashing`, prometheus in `telemetry`. A status code never appears below `http`, a message enum never above `actors`.
+//! `tests/layout.rs` enforces it.
+
 pub mod actors;
 pub mod app;
 pub mod cli;

@@ -1,0 +1,38 @@
+# The two commands: `make run` and `make test`. Each installs what is missing and says so; cargo is the one prerequisite.
+
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+RUNNER := CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUNNER
+
+.PHONY: run test test-shuffled test-browser lint doc bench coverage
+
+run: ## Serve on http://localhost:8000, with a private PostgreSQL cluster unless DATABASE_URL is set
+	@.ci/install cc postgres
+	@cargo run --release --quiet -- serve
+
+test: ## Run every test but the browser's
+	@.ci/install cc postgres
+	cargo test
+
+# The test harness shuffles only with its unstable options on, which the variable allows to the test binaries alone.
+test-shuffled: ## Run them again in random order
+	@.ci/install cc postgres
+	$(RUNNER)="env RUSTC_BOOTSTRAP=1" cargo test --lib --tests -- -Z unstable-options --shuffle
+
+test-browser: ## Try the documents in a real headless Chromium
+	@.ci/install cc postgres chromium npm
+	tests/browser/run
+
+lint: ## Format and clippy
+	cargo fmt --all --check
+	cargo clippy --all-targets -- -D warnings
+
+doc: ## The code's own documentation
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+
+bench: ## Measure the service; PEER=DIRECTORY of the Python service measures that beside it
+	@.ci/install cc postgres wrk john python
+	cargo bench --bench load
+
+coverage: ## Line coverage of the tests
+	@.ci/install cc postgres llvm
+	.ci/coverage
