@@ -57,12 +57,11 @@ impl Database {
     /// # Errors
     /// [`DatabaseError`], but for migrations.
     pub async fn open(config: &config::Database, data_dir: &Path) -> Result<Self, DatabaseError> {
-        let (settings, cluster) = match &config.url {
-            Some(url) => (parse_url(url.expose_secret())?, None),
-            None => {
-                let cluster = Cluster::start(data_dir).await?;
-                (cluster.connection_settings(), Some(cluster))
-            }
+        let (settings, cluster) = if let Some(url) = &config.url {
+            (parse_url(url.expose_secret())?, None)
+        } else {
+            let cluster = Cluster::start(data_dir).await?;
+            (cluster.connection_settings(), Some(cluster))
         };
         let place = place(&settings);
         let pool = build_pool(settings, config).map_err(|cause| DatabaseError::Url(cause.to_string()))?;

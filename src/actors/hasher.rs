@@ -28,7 +28,7 @@ use crate::telemetry::{Metrics, seconds};
 use queue::Waiting;
 
 /// On top of the longest wait: the slowest hash that is accepted (cost 15, all lanes busy, a slow core) and then some.
-const COMPUTE_TIMEOUT: Duration = Duration::from_secs(60);
+const COMPUTE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Hashes and verifies passwords.
 #[derive(Debug, Clone)]

@@ -1,7 +1,8 @@
 //! The secret that tokens are signed with, where nobody configured one: made once and kept beside the private cluster.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Write as _};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -43,7 +44,11 @@ pub(super) fn keep(data_dir: &Path) -> Result<SecretString, SecretError> {
 fn make(mut file: File) -> io::Result<SecretString> {
     let mut random = Zeroizing::new([0_u8; SECRET_MIN_BYTES]);
     getrandom::fill(random.as_mut()).map_err(io::Error::other)?;
-    let text: Zeroizing<String> = Zeroizing::new(random.iter().map(|byte| format!("{byte:02x}")).collect());
+    let mut text = Zeroizing::new(String::with_capacity(2 * SECRET_MIN_BYTES));
+    for byte in random.iter() {
+        // Writing to a String can't fail.
+        let _ = write!(text, "{byte:02x}");
+    }
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     Ok(SecretString::from(text.as_str()))

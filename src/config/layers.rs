@@ -79,10 +79,8 @@ impl Layers {
         let unknown = || ConfigError::UnknownKey { key: key.to_owned(), origin: origin.to_owned() };
         let (current, _) = self.values.get(key).ok_or_else(unknown)?;
         let value = match current {
-            Value::Integer(_) => text.trim().parse().map(Value::Integer).unwrap_or_else(|_| text.into()),
-            Value::Boolean(_) => {
-                text.trim().to_ascii_lowercase().parse().map(Value::Boolean).unwrap_or_else(|_| text.into())
-            }
+            Value::Integer(_) => text.trim().parse().map_or_else(|_| text.into(), Value::Integer),
+            Value::Boolean(_) => text.trim().to_ascii_lowercase().parse().map_or_else(|_| text.into(), Value::Boolean),
             _ => text.into(),
         };
         self.set(key, value, origin.to_owned())

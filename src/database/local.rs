@@ -28,7 +28,7 @@ const SOCKET_PATH_MAX: usize = 103;
 /// PostgreSQL's own name for a socket of port 5432; the port is only part of the name.
 const SOCKET_NAME: &str = ".s.PGSQL.5432";
 /// How long the server may take to accept connections: crash recovery of a large cluster takes a while.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a fast shutdown may take before it becomes an immediate one.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 /// Pause between two looks at a server that is starting or stopping.

@@ -14,7 +14,7 @@ use super::root_cause;
 /// The key of the advisory lock: "rollcall" in ASCII.
 const LOCK_KEY: i64 = 0x726f_6c6c_6361_6c6c;
 /// How long to wait for another replica's migrations.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+const LOCK_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// One step of the schema.
 struct Migration {
@@ -28,7 +28,10 @@ const MIGRATIONS: [Migration; 1] =
     [Migration { version: 1, name: "create_users", sql: include_str!("../../sql/0001_create_users.sql") }];
 
 /// The schema version that this program works with.
-pub const LATEST: i32 = MIGRATIONS.len() as i32;
+pub const LATEST: i32 = {
+    let [.., last] = MIGRATIONS;
+    last.version
+};
 
 /// Why the schema can't be brought up to date.
 #[derive(Debug, Error)]

@@ -22,7 +22,7 @@ use crate::telemetry::Metrics;
 /// How long the database may take to say that it is there.
 const READY_TIMEOUT: Duration = Duration::from_secs(1);
 /// For a scraper to send its request, and between two of them.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+const HEADER_TIMEOUT: Duration = Duration::from_mins(1);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the admin listener tells about.

@@ -142,7 +142,7 @@ impl Fields {
     }
 }
 
-/// Reads any JSON value, and remembers where an object has a key twice, which serde_json itself lets pass.
+/// Reads any JSON value, and remembers where an object has a key twice, which `serde_json` itself lets pass.
 #[derive(Clone, Copy)]
 struct Parser<'a>(&'a Cell<bool>);
 

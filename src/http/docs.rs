@@ -71,21 +71,20 @@ pub fn openapi_json() -> Result<String, serde_json::Error> {
 
 impl Docs {
     pub(super) fn openapi(&self) -> Result<Reply, Refusal> {
-        let text = match self.openapi.get() {
-            Some(text) => text.clone(),
-            None => {
-                let text = openapi_json().map_err(|error| {
-                    tracing::error!(%error, "the OpenAPI document does not serialize");
-                    Refusal::INTERNAL
-                })?;
-                self.openapi.get_or_init(|| Bytes::from(text)).clone()
-            }
+        let text = if let Some(text) = self.openapi.get() {
+            text.clone()
+        } else {
+            let text = openapi_json().map_err(|error| {
+                tracing::error!(%error, "the OpenAPI document does not serialize");
+                Refusal::INTERNAL
+            })?;
+            self.openapi.get_or_init(|| Bytes::from(text)).clone()
         };
         Ok(Reply::of_type(StatusCode::OK, "application/json", text))
     }
 
     /// Swagger UI's page at `/docs`, its files below.
-    pub(super) fn swagger_ui(&self, path: &str) -> Result<Reply, Refusal> {
+    pub(super) fn swagger_ui(path: &str) -> Result<Reply, Refusal> {
         let file = path.strip_prefix("/docs").unwrap_or_default().trim_start_matches('/');
         let config = utoipa_swagger_ui::Config::from("/openapi.json").try_it_out_enabled(true);
         let found = utoipa_swagger_ui::serve(file, Arc::new(config)).map_err(|error| {
@@ -111,7 +110,7 @@ impl Docs {
         Ok(reply)
     }
 
-    pub(super) fn redoc(&self) -> Reply {
+    pub(super) fn redoc() -> Reply {
         page("text/html; charset=utf-8", REDOC_PAGE)
     }
 
@@ -165,7 +164,7 @@ fn document() -> utoipa::openapi::OpenApi {
     for (path, refusals) in [("/api/users/register", register), ("/api/users/login", login), ("/api/users/me", me)] {
         if let Some(operation) = api.paths.paths.get_mut(path).and_then(operation) {
             for refusal in refusals {
-                describe(operation, refusal);
+                describe(operation, &refusal);
             }
         }
     }
@@ -180,7 +179,7 @@ fn operation(item: &mut PathItem) -> Option<&mut Operation> {
 }
 
 /// Adds `refusal` to the answers of `operation`: its status, its headers and an example of its body in both formats.
-fn describe(operation: &mut Operation, refusal: Refusal) {
+fn describe(operation: &mut Operation, refusal: &Refusal) {
     let status = refusal.status.as_str().to_owned();
     let reason = refusal.status.canonical_reason().unwrap_or_default();
     let slot = operation.responses.responses.entry(status).or_insert_with(|| {

@@ -107,8 +107,8 @@ impl Service {
             Route::Login => handlers::login::handle(&self.handles, self.fields(request).await?).await,
             Route::Me => handlers::me::handle(&self.handles, request.headers()).await,
             Route::OpenApi => self.docs.openapi(),
-            Route::Docs => self.docs.swagger_ui(request.uri().path()),
-            Route::Redoc => Ok(self.docs.redoc()),
+            Route::Docs => Docs::swagger_ui(request.uri().path()),
+            Route::Redoc => Ok(Docs::redoc()),
             Route::RedocScript => Ok(self.docs.redoc_script()),
         }
     }

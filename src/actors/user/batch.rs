@@ -99,7 +99,7 @@ impl Statements {
         statement: impl AsyncFnOnce(&deadpool_postgres::ClientWrapper) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, UserError> {
         let started = Instant::now();
-        self.metrics.batch_size.with_label_values(&[name]).observe(size as f64);
+        self.metrics.batch_size.with_label_values(&[name]).observe(f64::from(u32::try_from(size).unwrap_or(u32::MAX)));
         let result = timeout(self.timeout, async {
             self.metrics.pool_waiting.inc();
             let client = self.pool.get().await;
