@@ -106,7 +106,8 @@ pub async fn start(
     metrics: &Arc<Metrics>,
 ) -> Result<(Handles, ActorCell), SpawnErr> {
     let (users, user_part) = user::part(pool, &config.database, metrics);
-    let (hasher, hasher_part) = hasher::part(engines, &config.hashing, metrics);
+    let (hasher, hasher_part) = hasher::part(engines, &config.hashing, metrics)
+        .map_err(|error| SpawnErr::StartupFailed(error.to_string().into()))?;
     let (tokens, token_part) = token::part(secret, config.tokens.ttl);
     let supervisor = supervisor::start(vec![user_part, hasher_part, token_part], Arc::clone(metrics)).await?;
     Ok((Handles { users, hasher, tokens }, supervisor))

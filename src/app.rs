@@ -100,8 +100,8 @@ impl App {
         let outcome = migrations::run(&pool).await.map_err(DatabaseError::from)?;
         tracing::info!(?outcome, "the schema is at version {}", migrations::LATEST);
         let secret = signing_secret(config, database.is_private(), &config.data_dir)?;
-        let engines = Engines::start(config.hashing.engines, config.hashing.niceness)?;
         let metrics = Arc::new(Metrics::new()?);
+        let engines = Engines::start(&config.hashing, metrics.hash_engine_panics.clone())?;
         let (handles, supervisor) = actors::start(config, &secret, pool.clone(), engines, &metrics)
             .await
             .map_err(|error| AppError::Assembly(error.to_string()))?;
@@ -114,7 +114,7 @@ impl App {
         let server = tokio::spawn(server::serve(listener, Arc::clone(&service), config.server.clone(), stopped));
         let mut helpers = vec![tokio::spawn(database::shrink(pool.clone(), config.database.pool_kept))];
         if let Some(listener) = admin_listener {
-            let admin = Admin { service, metrics: Arc::clone(&metrics), pool };
+            let admin = Admin { service, hasher: handles.hasher.clone(), metrics: Arc::clone(&metrics), pool };
             helpers.push(tokio::spawn(admin::serve(listener, Arc::new(admin))));
         }
         Ok(Parts { addr, admin_addr, handles, metrics, supervisor, stop, server, helpers })

@@ -13,6 +13,8 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 
+use crate::hashing::COST_MAX;
+use crate::hashing::mcf::Cost;
 use layers::Layers;
 
 /// Shortest `tokens.secret` in bytes: the width of HS256's hash (RFC 7518, section 3.2).
@@ -82,8 +84,8 @@ pub struct Database {
 /// `[hashing]`.
 #[derive(Debug, Clone)]
 pub struct Hashing {
-    /// Cost of new hashes: 2^cost rounds.
-    pub cost: u32,
+    /// Cost of new hashes.
+    pub cost: Cost,
     /// What computes the hashes.
     pub kernel: Kernel,
     /// Hash threads.
@@ -240,7 +242,8 @@ impl Config {
                     "crate" => Kernel::Crate,
                     _ => return Err(layers.refuse("hashing.kernel", "must be interleaved or crate".into())),
                 },
-                cost: layers.number("hashing.cost", 4..=15)?,
+                cost: Cost::new(layers.number("hashing.cost", Cost::LOWEST.log_rounds()..=COST_MAX)?)
+                    .map_err(|error| layers.refuse("hashing.cost", error.to_string()))?,
                 engines: match layers.number("hashing.engines", 0..=1_024)? {
                     0 => std::thread::available_parallelism().map_or(1, usize::from),
                     engines => engines,

@@ -1,17 +1,17 @@
-//! bcrypt on threads of its own, away from the async ones.
+//! bcrypt on threads of its own, away from the async ones, several hashes at once on each core.
 //!
-//! [`engine`] drives the threads; [`mcf`] reads and writes the strings that databases keep.
+//! From the inside out: [`blowfish`] computes interleaved states, [`lanes`] fills and empties the lanes of one core,
+//! [`engine`] drives the threads, [`calibration`] checks the kernel and finds the best number of lanes at start. [`mcf`]
+//! reads and writes the strings that databases keep.
 
+pub mod blowfish;
+pub mod calibration;
 pub mod engine;
+pub mod lanes;
 pub mod mcf;
 
-/// A salt: 16 random bytes.
-pub type Salt = [u8; 16];
-/// What bcrypt computes: 24 bytes, of which every implementation drops the last.
-pub type Digest = [u8; 23];
+pub use blowfish::{Digest, Salt};
 
-/// The lowest cost that bcrypt defines.
-pub const COST_MIN: u32 = 4;
-/// 15: ten times the work of the default cost, a second or more. A stored hash of a higher cost would let one login occupy
-/// a core for minutes, so it is refused.
-pub const COST_MAX: u32 = 15;
+/// 15: eight times the work of the default cost, some two seconds alone. A stored hash of a higher cost would let one login
+/// occupy a lane for minutes, so it is refused.
+pub const COST_MAX: u8 = 15;

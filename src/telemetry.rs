@@ -48,6 +48,9 @@ pub fn start_logging(config: &Telemetry) -> Result<(), TelemetryError> {
     Ok(())
 }
 
+/// A count that only grows, for parts that count something themselves.
+pub type Counter = IntCounter;
+
 /// Every metric of the service. Times are in seconds, as Prometheus has it.
 #[derive(Debug)]
 pub struct Metrics {
@@ -68,6 +71,12 @@ pub struct Metrics {
     pub hash_refusals: IntCounterVec,
     /// Jobs dropped before their start because nobody waited for them any more.
     pub hash_abandoned: IntCounter,
+    /// Panics of hash engines.
+    pub hash_engine_panics: Counter,
+    /// Logins that shared the computation of another.
+    pub hash_shared: Counter,
+    /// Hashes a second at the configured cost that all engines together manage, as last measured.
+    pub hash_capacity: Gauge,
     /// Hashes being computed.
     pub hash_lanes_busy: IntGauge,
     /// Estimated wait of a job that came now.
@@ -117,6 +126,12 @@ impl Metrics {
             )?,
             hash_refusals: add.counters("hash_refusals_total", "Jobs refused.", &["reason"])?,
             hash_abandoned: add.counter("hash_abandoned_total", "Jobs dropped because their caller had gone.")?,
+            hash_engine_panics: add.counter("hash_engine_panics_total", "Panics of hash engines.")?,
+            hash_shared: add.counter("hash_shared_total", "Logins that shared the computation of another.")?,
+            hash_capacity: add.adopt(Gauge::with_opts(opts(
+                "hash_capacity_per_second",
+                "Hashes a second at the configured cost.",
+            ))?)?,
             hash_lanes_busy: add.gauge("hash_lanes_busy", "Hashes being computed.")?,
             hash_wait_estimate: add
                 .adopt(Gauge::with_opts(opts("hash_wait_estimate_seconds", "Wait of a job that came now."))?)?,

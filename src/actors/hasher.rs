@@ -4,7 +4,9 @@
 //! replaces a hasher that dies, and the supervisor replaces the factory. A job that is refused, dropped or lost to a crash
 //! costs its caller an error, never a hang.
 
+mod admission;
 mod queue;
+mod sharing;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,6 +17,7 @@ use ractor::factory::{
 };
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort};
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use super::supervisor::Child;
 use super::{CallError, Current};
@@ -22,10 +25,12 @@ use crate::config;
 use crate::domain::password::Password;
 use crate::domain::user::PasswordHash;
 use crate::hashing::engine::{self, Engines};
-use crate::hashing::mcf::Mcf;
+use crate::hashing::mcf::{self, Cost, Mcf};
 use crate::hashing::{COST_MAX, Digest, Salt};
 use crate::telemetry::{Metrics, seconds};
+use admission::{Admission, Place};
 use queue::Waiting;
+use sharing::Sharing;
 
 /// On top of the longest wait: the slowest hash that is accepted (cost 15, all lanes busy, a slow core) and then some.
 const COMPUTE_TIMEOUT: Duration = Duration::from_mins(1);
@@ -34,8 +39,12 @@ const COMPUTE_TIMEOUT: Duration = Duration::from_mins(1);
 #[derive(Debug, Clone)]
 pub struct HasherHandle {
     factory: Current<FactoryMessage<Class, Msg>>,
-    cost: u32,
+    cost: Cost,
     max_wait: Duration,
+    admission: Arc<Admission>,
+    sharing: Arc<Sharing>,
+    engines: Engines,
+    metrics: Arc<Metrics>,
 }
 
 /// Whether a password is the one that was hashed.
@@ -85,33 +94,41 @@ impl HasherHandle {
         let mut salt = Salt::default();
         getrandom::fill(&mut salt).map_err(|_| HasherError::Failed)?;
         let digest = self.compute(Class::Hash, password, salt, self.cost).await?;
-        Ok(PasswordHash(Mcf::new(self.cost, salt, digest).to_string()))
+        Ok(PasswordHash(Mcf::new(self.cost, salt, digest).encode()))
     }
 
-    /// Compares `password` with a stored hash, or with a decoy that costs the same where there is none, so that the time
-    /// taken does not tell whether the account exists. A stored string that is no usable hash matches nothing.
+    /// Compares `password` with the hash stored for `email`, or with a decoy that costs the same where there is none, so
+    /// that the time taken does not tell whether the account exists. A stored string that is no usable hash matches nothing.
     ///
     /// # Errors
     /// Any [`HasherError`].
-    pub async fn verify(&self, password: Password, stored: Option<&PasswordHash>) -> Result<Verdict, HasherError> {
-        let usable = stored.and_then(|stored| match Mcf::parse(&stored.0) {
-            Ok(hash) if hash.cost <= COST_MAX => Some(hash),
-            Ok(hash) => {
-                tracing::warn!(cost = hash.cost, "a stored hash costs more than {COST_MAX} and is refused");
-                None
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a stored hash is not a bcrypt hash");
-                None
-            }
-        });
-        let hash = usable.filter(|_| password.fits_bcrypt());
-        let (cost, salt) = hash.map_or((self.cost, Salt::default()), |hash| (hash.cost, hash.salt));
-        let digest = self.compute(Class::Verify, password, salt, cost).await?;
-        Ok(match hash {
-            Some(hash) if hash.matches(&digest) => Verdict::Match { outdated: hash.cost < self.cost },
-            _ => Verdict::Mismatch,
-        })
+    pub async fn verify(
+        &self,
+        email: &str,
+        password: Password,
+        stored: Option<&PasswordHash>,
+    ) -> Result<Verdict, HasherError> {
+        let stored_text = stored.map_or("", |stored| &stored.0);
+        let tag = self.sharing.tag(email, stored_text, &password);
+        let hash = stored.and_then(usable).filter(|_| password.fits_bcrypt());
+        let handle = self.clone();
+        let computation = async move { handle.compare(password, hash).await };
+        self.sharing.share(tag, computation).await
+    }
+
+    /// Whether a login that came now would be refused for its wait.
+    #[must_use]
+    pub fn is_overloaded(&self) -> bool {
+        self.admission.is_too_long(self.admission.estimate(Class::Verify))
+    }
+
+    /// Brings the metrics of the pool's present state up to date.
+    pub fn report(&self) {
+        self.metrics.hash_wait_estimate.set(seconds(self.admission.estimate(Class::Verify)));
+        self.metrics.hash_lanes_busy.set(i64::try_from(self.admission.busy()).unwrap_or(i64::MAX));
+        // A rate is far below 2^53, up to where a float is exact.
+        #[allow(clippy::cast_precision_loss, reason = "as above")]
+        self.metrics.hash_capacity.set(self.engines.rounds_per_second() as f64 / self.cost.rounds() as f64);
     }
 
     /// The factory itself, for supervision from outside.
@@ -120,11 +137,26 @@ impl HasherHandle {
         self.factory.cell()
     }
 
-    async fn compute(&self, class: Class, password: Password, salt: Salt, cost: u32) -> Result<Digest, HasherError> {
+    async fn compare(&self, password: Password, hash: Option<Mcf>) -> Result<Verdict, HasherError> {
+        let (cost, salt) = hash.as_ref().map_or((self.cost, Salt::default()), |hash| (hash.cost, hash.salt));
+        let digest = self.compute(Class::Verify, password, salt, cost).await?;
+        Ok(match hash {
+            Some(hash) if hash.verify(&digest) == mcf::Verdict::Match => {
+                Verdict::Match { outdated: hash.cost < self.cost }
+            }
+            _ => Verdict::Mismatch,
+        })
+    }
+
+    async fn compute(&self, class: Class, password: Password, salt: Salt, cost: Cost) -> Result<Digest, HasherError> {
+        let place = self.admission.admit(class, cost).map_err(|retry_after| {
+            self.metrics.hash_refusals.with_label_values(&[BUSY_DEADLINE]).inc();
+            HasherError::Busy { retry_after }
+        })?;
         let timeout = self.max_wait + COMPUTE_TIMEOUT;
         let job = engine::Job { password, salt, cost };
         let dispatch = |reply| {
-            let msg = Msg { job, arrived: Instant::now(), reply: Some(reply) };
+            let msg = Msg { job, arrived: Instant::now(), place, reply: Some(reply) };
             let options = JobOptions::new(Some(self.max_wait));
             FactoryMessage::Dispatch(Job { key: class, msg, options, accepted: None })
         };
@@ -132,19 +164,48 @@ impl HasherHandle {
     }
 }
 
+/// The hash that a stored string is, unless computing it would cost too much.
+fn usable(stored: &PasswordHash) -> Option<Mcf> {
+    match stored.0.parse::<Mcf>() {
+        Ok(hash) if hash.cost.log_rounds() <= COST_MAX => Some(hash),
+        Ok(hash) => {
+            tracing::warn!(cost = hash.cost.log_rounds(), "a stored hash costs more than {COST_MAX} and is refused");
+            None
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a stored hash is not a bcrypt hash");
+            None
+        }
+    }
+}
+
 /// The handle, and how its factory is started.
-pub(super) fn part(engines: Engines, config: &config::Hashing, metrics: &Arc<Metrics>) -> (HasherHandle, Child) {
+pub(super) fn part(
+    engines: Engines,
+    config: &config::Hashing,
+    metrics: &Arc<Metrics>,
+) -> Result<(HasherHandle, Child), getrandom::Error> {
+    let mut key = Zeroizing::new([0; 32]);
+    getrandom::fill(key.as_mut())?;
     let factory = Current::vacant();
-    let handle = HasherHandle { factory: factory.clone(), cost: config.cost, max_wait: config.max_wait };
+    let handle = HasherHandle {
+        factory: factory.clone(),
+        cost: config.cost,
+        max_wait: config.max_wait,
+        admission: Arc::new(Admission::new(engines.clone(), config.max_wait)),
+        sharing: Arc::new(Sharing::new(&key, metrics.hash_shared.clone())),
+        engines: engines.clone(),
+        metrics: Arc::clone(metrics),
+    };
     let (config, metrics) = (config.clone(), Arc::clone(metrics));
-    for reason in [BUSY_FULL, BUSY_LATE, BUSY_STOPPING] {
+    for reason in [BUSY_DEADLINE, BUSY_FULL, BUSY_LATE, BUSY_STOPPING] {
         metrics.hash_refusals.with_label_values(&[reason]);
     }
     let child = Child::new("hasher", move |supervisor| {
         let hasher = Hasher { engines: engines.clone(), metrics: Arc::clone(&metrics) };
         let refusals = Refusals { metrics: Arc::clone(&metrics), retry_after: config.max_wait };
         let queue = Waiting::new(Arc::clone(&metrics));
-        let (factory, hashers, limit) = (factory.clone(), config.engines, config.queue_max);
+        let (factory, hashers, limit) = (factory.clone(), engines.lanes(), config.queue_max);
         async move {
             let arguments = FactoryArguments::builder()
                 .worker_builder(Box::new(hasher) as Box<dyn WorkerBuilder<Hasher, ()>>)
@@ -159,7 +220,7 @@ pub(super) fn part(engines: Engines, config: &config::Hashing, metrics: &Arc<Met
             Ok(started.get_cell())
         }
     });
-    (handle, child)
+    Ok((handle, child))
 }
 
 type Pool = Factory<Class, Msg, (), Hasher, routing::QueuerRouting<Class, Msg>, Waiting>;
@@ -167,6 +228,7 @@ type Pool = Factory<Class, Msg, (), Hasher, routing::QueuerRouting<Class, Msg>, 
 pub(crate) struct Msg {
     job: engine::Job,
     arrived: Instant,
+    place: Place,
     /// Taken by whoever answers.
     reply: Option<RpcReplyPort<Result<Digest, HasherError>>>,
 }
@@ -178,6 +240,7 @@ impl Msg {
     }
 }
 
+const BUSY_DEADLINE: &str = "deadline";
 const BUSY_FULL: &str = "queue_full";
 const BUSY_LATE: &str = "waited_too_long";
 const BUSY_STOPPING: &str = "stopping";
@@ -237,32 +300,14 @@ impl Worker for Hasher {
         Job { key, msg, .. }: Job<Class, Msg>,
         (): &mut (),
     ) -> Result<Class, ActorProcessingErr> {
-        let Msg { job, arrived, reply: Some(reply) } = msg else { return Ok(key) };
+        let Msg { job, arrived, mut place, reply: Some(reply) } = msg else { return Ok(key) };
         self.metrics.hash_wait.observe(seconds(arrived.elapsed()));
-        let _busy = Busy::new(&self.metrics);
+        place.run();
         let started = Instant::now();
         let digest = self.engines.submit(job).await;
         self.metrics.hash_duration.observe(seconds(started.elapsed()));
-        let _ = reply.send(match digest {
-            Ok(Ok(digest)) => Ok(digest),
-            Ok(Err(_)) | Err(_) => Err(HasherError::Failed),
-        });
+        drop(place);
+        let _ = reply.send(digest.map_err(|_| HasherError::Failed));
         Ok(key)
-    }
-}
-
-/// Counts a busy hasher, until it is done or killed.
-struct Busy<'a>(&'a Metrics);
-
-impl<'a> Busy<'a> {
-    fn new(metrics: &'a Metrics) -> Self {
-        metrics.hash_lanes_busy.inc();
-        Self(metrics)
-    }
-}
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.0.hash_lanes_busy.dec();
     }
 }

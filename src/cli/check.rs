@@ -11,6 +11,7 @@ use crate::database::{Database, DatabaseError, migrations};
 use crate::domain::password::Password;
 use crate::hashing::Salt;
 use crate::hashing::engine::{Engines, Job};
+use crate::telemetry::Metrics;
 
 /// How long the capacity is measured.
 const MEASURE: Duration = Duration::from_secs(2);
@@ -22,13 +23,12 @@ pub(super) async fn run(config: &Config) -> Result<(), CliError> {
     let checked = check_database(&database).await;
     database.close().await;
     print(&checked?)?;
-    let engines = Engines::start(config.hashing.engines, config.hashing.niceness).map_err(AppError::from)?;
+    let metrics = Metrics::new()?;
+    let engines = Engines::start(&config.hashing, metrics.hash_engine_panics.clone()).map_err(AppError::from)?;
     print("hash kernel: good")?;
     let rate = capacity(&engines, config).await;
-    print(&format!(
-        "hash capacity: {rate:.1} hashes/s at cost {} on {} engines",
-        config.hashing.cost, config.hashing.engines
-    ))
+    let (engines, lanes, cost) = (config.hashing.engines, engines.lanes(), config.hashing.cost.log_rounds());
+    print(&format!("hash capacity: {rate:.1} hashes/s at cost {cost}, {lanes} at once on {engines} engines"))
 }
 
 async fn check_database(database: &Database) -> Result<String, CliError> {
@@ -49,7 +49,7 @@ async fn capacity(engines: &Engines, config: &Config) -> f64 {
         let password = Password::offered(Zeroizing::new("measured".to_owned()));
         engines.submit(Job { password, salt: Salt::default(), cost: config.hashing.cost })
     };
-    let mut waiting: std::collections::VecDeque<_> = (0..2 * config.hashing.engines).map(|_| job()).collect();
+    let mut waiting: std::collections::VecDeque<_> = (0..2 * engines.lanes()).map(|_| job()).collect();
     let mut done = 0_u32;
     while let Some(next) = waiting.pop_front() {
         let _ = next.await;

@@ -1,161 +1,205 @@
-//! Modular crypt format: `$2b$12$` and 22 characters of salt and 31 of digest, in bcrypt's own base 64.
+//! bcrypt's strings: `$2b$12$`, a salt of 22 characters, a digest of 31.
 
-use std::fmt::Write as _;
+use std::fmt;
+use std::str::FromStr;
 
 use subtle::ConstantTimeEq;
-use thiserror::Error;
 
-use super::{Digest, Salt};
+use crate::hashing::blowfish::{Digest, Salt};
 
-/// bcrypt's alphabet; the common one begins with the letters.
+/// bcrypt's own base64: its alphabet, and no padding.
 const ALPHABET: &[u8; 64] = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-const SALT_CHARS: usize = 22;
-const DIGEST_CHARS: usize = 31;
 
-/// A parsed hash. `$2a$`, `$2b$` and `$2y$` differ only in bugs that none of today's implementations has, and parse alike.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// The characters of a 16-byte salt: 132 bits, of which the last 4 mean nothing.
+const SALT_CHARS: usize = 22;
+
+/// Why a string is no bcrypt hash that this service can verify. Names no part of the string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum McfError {
+    /// Not `$2v$cc$` and 53 more bytes.
+    #[error("not the shape of a bcrypt hash")]
+    Shape,
+    /// Not `2a`, `2b` or `2y`. `2x` marks hashes of a program that misread bytes over 127: no other can verify them.
+    #[error("not a version of bcrypt that can be verified")]
+    Version,
+    /// Not 04 to 31.
+    #[error("a cost outside 4 to 31")]
+    Cost,
+    /// A character outside bcrypt's alphabet.
+    #[error("a character outside bcrypt's base64")]
+    Alphabet,
+}
+
+/// Which program's name a hash carries. All three are computed alike here, as by OpenBSD, Python and the `bcrypt` crate.
+/// (Openwall's C, and so PHP, computes `2a` otherwise for some passwords with a byte of 255, which UTF-8 never has.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// `2a`: the oldest, and other services' usual one.
+    A,
+    /// `2b`: OpenBSD's current one, and this service's.
+    B,
+    /// `2y`: PHP's.
+    Y,
+}
+
+impl Version {
+    const fn letter(self) -> u8 {
+        match self {
+            Self::A => b'a',
+            Self::B => b'b',
+            Self::Y => b'y',
+        }
+    }
+}
+
+/// The binary logarithm of a hash's rounds, 4 to 31.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cost(u8);
+
+impl Cost {
+    /// 4: the lowest that bcrypt defines.
+    pub const LOWEST: Self = Self(4);
+    /// 31: the highest.
+    pub const HIGHEST: Self = Self(31);
+
+    /// The cost of `log_rounds`.
+    ///
+    /// # Errors
+    /// [`McfError::Cost`] outside 4 to 31, the range of every bcrypt.
+    pub const fn new(log_rounds: u8) -> Result<Self, McfError> {
+        match log_rounds {
+            4..=31 => Ok(Self(log_rounds)),
+            _ => Err(McfError::Cost),
+        }
+    }
+
+    /// 4 to 31.
+    #[must_use]
+    pub const fn log_rounds(self) -> u8 {
+        self.0
+    }
+
+    /// 2^4 to 2^31.
+    #[must_use]
+    pub const fn rounds(self) -> u64 {
+        1 << self.0
+    }
+}
+
+/// Whether a password is the one that a hash was made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is.
+    Match,
+    /// It is not.
+    Mismatch,
+}
+
+/// A stored hash, parsed. `Debug` leaves out salt and digest, and there is no `Display`: see [`Mcf::encode`]. There is
+/// no `==` either, because it would tell by its time how much of a digest was right: see [`Mcf::verify`].
+#[derive(Clone)]
 pub struct Mcf {
-    /// Binary logarithm of the rounds, 4 to 31.
-    pub cost: u32,
-    /// Salt.
+    /// The program's name.
+    pub version: Version,
+    /// How many rounds.
+    pub cost: Cost,
+    /// The salt.
     pub salt: Salt,
     digest: Digest,
 }
 
-/// Why a string is no bcrypt hash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum McfError {
-    /// Not `$2a$`, `$2b$` or `$2y$`.
-    #[error("the hash is not of a known bcrypt version")]
-    Version,
-    /// Not two digits from 04 to 31 and a `$`.
-    #[error("the hash has no valid cost")]
-    Cost,
-    /// Not 53 characters of bcrypt's alphabet.
-    #[error("the hash has no valid salt and digest")]
-    Body,
-}
-
 impl Mcf {
-    /// The hash of these parts.
+    /// A new hash, under this service's version `2b`.
     #[must_use]
-    pub fn new(cost: u32, salt: Salt, digest: Digest) -> Self {
-        Self { cost, salt, digest }
+    pub const fn new(cost: Cost, salt: Salt, digest: Digest) -> Self {
+        Self { version: Version::B, cost, salt, digest }
     }
 
-    /// Parses `text`. Bits that the last character of salt or digest has too many are ignored, as everywhere.
-    ///
-    /// # Errors
-    /// [`McfError`] for the first part that is wrong.
-    pub fn parse(text: &str) -> Result<Self, McfError> {
-        let rest = ["$2b$", "$2a$", "$2y$"].iter().find_map(|version| text.strip_prefix(version));
-        let (cost, body) = rest.ok_or(McfError::Version)?.split_once('$').ok_or(McfError::Cost)?;
-        if cost.len() != 2 || !cost.bytes().all(|c| c.is_ascii_digit()) {
-            return Err(McfError::Cost);
-        }
-        let cost = cost.parse().ok().filter(|cost| (4..=31).contains(cost)).ok_or(McfError::Cost)?;
-        let body = body.as_bytes();
-        if body.len() != SALT_CHARS + DIGEST_CHARS {
-            return Err(McfError::Body);
-        }
-        let (salt, digest) = body.split_at(SALT_CHARS);
-        Ok(Self { cost, salt: decode(salt).ok_or(McfError::Body)?, digest: decode(digest).ok_or(McfError::Body)? })
-    }
-
-    /// Whether `digest` is this hash's, in a time that does not tell where they differ.
+    /// Compares in a time that does not depend on where the digests differ.
     #[must_use]
-    pub fn matches(&self, digest: &Digest) -> bool {
-        self.digest.ct_eq(digest).into()
+    pub fn verify(&self, digest: &Digest) -> Verdict {
+        if self.digest.ct_eq(digest).into() { Verdict::Match } else { Verdict::Mismatch }
+    }
+
+    /// The 60 characters to store.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = format!("$2{}${:02}$", char::from(self.version.letter()), self.cost.0);
+        encode(&self.salt, &mut text);
+        encode(&self.digest, &mut text);
+        text
     }
 }
 
-impl std::fmt::Display for Mcf {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "$2b${:02}$", self.cost)?;
-        encode(&self.salt, f)?;
-        encode(&self.digest, f)
+impl FromStr for Mcf {
+    type Err = McfError;
+
+    /// Takes the 4 spare bits of a salt and the 2 of a digest whatever they are, as C programs do, since some wrote
+    /// them at random; [`Mcf::encode`] writes zeros. The `bcrypt` crate refuses such strings.
+    fn from_str(text: &str) -> Result<Self, McfError> {
+        let text: &[u8; 60] = text.as_bytes().try_into().map_err(|_| McfError::Shape)?;
+        let [b'$', b'2', version, b'$', tens, units, b'$', rest @ ..] = text else {
+            return Err(McfError::Shape);
+        };
+        let version = match version {
+            b'a' => Version::A,
+            b'b' => Version::B,
+            b'y' => Version::Y,
+            _ => return Err(McfError::Version),
+        };
+        let cost = match (tens, units) {
+            (b'0'..=b'3', b'0'..=b'9') => Cost::new((tens - b'0') * 10 + (units - b'0'))?,
+            _ => return Err(McfError::Cost),
+        };
+        let (salt, digest) = rest.split_at(SALT_CHARS);
+        Ok(Self { version, cost, salt: decode(salt)?, digest: decode(digest)? })
     }
 }
 
-impl std::fmt::Debug for Mcf {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mcf").field("cost", &self.cost).finish_non_exhaustive()
+impl fmt::Debug for Mcf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mcf").field("version", &self.version).field("cost", &self.cost).finish_non_exhaustive()
     }
 }
 
-/// Six bits a character, most significant first, until `N` bytes are full.
-fn decode<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    let mut out = bytes.iter_mut();
-    let (mut bits, mut count) = (0_u32, 0);
-    for c in text {
-        let value = ALPHABET.iter().position(|a| a == c)?;
-        bits = (bits << 6) | u32::try_from(value).ok()?;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            let [.., byte] = (bits >> count).to_be_bytes();
-            *out.next()? = byte;
+/// Most significant bits first; the last character is filled up with zeros.
+fn encode(bytes: &[u8], text: &mut String) {
+    let digits = (bytes.len() * 8).div_ceil(6);
+    for digit in 0..digits {
+        let bits = (digit * 6..digit * 6 + 6).fold(0, |bits, at| {
+            let byte = bytes.get(at / 8).copied().unwrap_or_default();
+            bits << 1 | usize::from(byte >> (7 - at % 8) & 1)
+        });
+        text.extend(ALPHABET.get(bits).map(|character| char::from(*character)));
+    }
+}
+
+/// Undoes [`encode`] for as many bytes as `text` holds whole.
+fn decode<const BYTES: usize>(text: &[u8]) -> Result<[u8; BYTES], McfError> {
+    let mut bytes = [0; BYTES];
+    let mut free = bytes.iter_mut();
+    let (mut bits, mut held) = (0_u32, 0);
+    for character in text {
+        bits = bits << 6 | value(*character)?;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            let [.., byte] = (bits >> held).to_be_bytes();
+            if let Some(free) = free.next() {
+                *free = byte;
+            }
         }
     }
-    out.next().is_none().then_some(bytes)
+    Ok(bytes)
 }
 
-fn encode(bytes: &[u8], f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-    let (mut bits, mut count) = (0_u32, 0);
-    let put = |value: u32, f: &mut std::fmt::Formatter<'_>| {
-        let c = usize::try_from(value & 63).ok().and_then(|at| ALPHABET.get(at)).copied().unwrap_or(b'.');
-        f.write_char(char::from(c))
-    };
-    for byte in bytes {
-        bits = (bits << 8) | u32::from(*byte);
-        count += 8;
-        while count >= 6 {
-            count -= 6;
-            put(bits >> count, f)?;
-        }
-    }
-    if count > 0 { put(bits << (6 - count), f) } else { Ok(()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TEXT: &str = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
-
-    #[test]
-    fn a_hash_is_written_as_it_was_read() {
-        assert_eq!(Mcf::parse(TEXT).map(|hash| hash.to_string()).as_deref(), Ok(TEXT));
-        for version in ["$2a$", "$2y$"] {
-            assert_eq!(Mcf::parse(&TEXT.replace("$2b$", version)), Mcf::parse(TEXT));
-        }
-    }
-
-    #[test]
-    fn surplus_bits_are_ignored() {
-        let salt_end = TEXT.replace("CC.E5", "CC/E5");
-        assert_eq!(Mcf::parse(&salt_end), Mcf::parse(TEXT));
-    }
-
-    #[test]
-    fn strings_out_of_form_are_refused() {
-        for (text, error) in [
-            ("", McfError::Version),
-            ("plain text", McfError::Version),
-            ("$2x$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", McfError::Version),
-            ("$2b$5$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", McfError::Cost),
-            ("$2b$03$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", McfError::Cost),
-            ("$2b$32$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", McfError::Cost),
-            ("$2b$+5$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", McfError::Cost),
-            ("$2b$05", McfError::Cost),
-            ("$2b$05$CCCC", McfError::Body),
-            ("$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOe", McfError::Body),
-            ("$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeWW", McfError::Body),
-            ("$2b$05$CCCCCCCCCCCCCCCCCCCCC+E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", McfError::Body),
-            ("$2b$05$CCCCCCCCCCCCCCCCCCCCCéE5YPO9kmyuRGyh0XouQYb4YMJKvyOe", McfError::Body),
-        ] {
-            assert_eq!(Mcf::parse(text), Err(error), "{text}");
-        }
-    }
+fn value(character: u8) -> Result<u32, McfError> {
+    Ok(u32::from(match character {
+        b'.' => 0,
+        b'/' => 1,
+        b'A'..=b'Z' => character - b'A' + 2,
+        b'a'..=b'z' => character - b'a' + 28,
+        b'0'..=b'9' => character - b'0' + 54,
+        _ => return Err(McfError::Alphabet),
+    }))
 }

@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::error::{Format, Refusal};
 use super::reply::Reply;
 use super::service::Service;
+use crate::actors::HasherHandle;
 use crate::telemetry::Metrics;
 
 /// How long the database may take to say that it is there.
@@ -30,6 +31,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Admin {
     /// The service, which knows whether it is about to stop.
     pub service: Arc<Service>,
+    /// Its hashers, which know whether they are overloaded.
+    pub hasher: HasherHandle,
     /// Its metrics.
     pub metrics: Arc<Metrics>,
     /// Its database.
@@ -78,6 +81,7 @@ impl Admin {
     }
 
     fn metrics(&self) -> Reply {
+        self.hasher.report();
         let status = self.pool.status();
         let idle = status.available;
         for (state, count) in [("idle", idle), ("in_use", status.size.saturating_sub(idle))] {
@@ -86,10 +90,13 @@ impl Admin {
         Reply::of_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.metrics.render())
     }
 
-    /// Ready is who can serve the next request: not stopping, and with a database that answers.
+    /// Ready is who can serve the next request: not stopping, not overloaded, and with a database that answers.
     async fn readiness(&self) -> Reply {
         if self.service.is_draining() {
             return health(StatusCode::SERVICE_UNAVAILABLE, "stopping");
+        }
+        if self.hasher.is_overloaded() {
+            return health(StatusCode::SERVICE_UNAVAILABLE, "too many password checks wait");
         }
         let asked = timeout(READY_TIMEOUT, async {
             let client = self.pool.get().await.ok()?;

@@ -9,7 +9,7 @@ use super::{Class, Msg};
 use crate::telemetry::Metrics;
 
 /// Logins that may pass a waiting registration before it gets its turn.
-const VERIFIES_PER_HASH: u32 = 3;
+pub(super) const VERIFIES_PER_HASH: u32 = 3;
 
 /// Two queues, of which the head of one is next.
 pub(super) struct Waiting {

@@ -64,7 +64,7 @@ pub(in crate::http) async fn handle(handles: &Handles, mut fields: Fields) -> Re
     };
     let password = Password::offered(password);
     let stored = account.as_ref().map(|account| &account.password_hash);
-    let verdict = handles.hasher.verify(password.clone(), stored).await?;
+    let verdict = handles.hasher.verify(&email, password.clone(), stored).await?;
     let (Verdict::Match { outdated }, Some(account)) = (verdict, account) else {
         return Err(Refusal::INVALID_CREDENTIALS);
     };

@@ -1,0 +1,168 @@
+//! Admission by deadline: a job that would have to wait for too long is refused at once, whatever the number of jobs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::Class;
+use super::queue::VERIFIES_PER_HASH;
+use crate::hashing::engine::Engines;
+use crate::hashing::mcf::Cost;
+
+/// Part of the longest wait that an estimate may fill. The rest is for what no estimate knows, such as the machine slowing
+/// down meanwhile: an admitted job should be served, not dropped at the deadline after all.
+const MARGIN_PERCENT: u128 = 85;
+
+/// What is waiting and running, in rounds, and how long that will take.
+#[derive(Debug)]
+pub(super) struct Admission {
+    engines: Engines,
+    max_wait: Duration,
+    verifies: AtomicU64,
+    hashes: AtomicU64,
+    running: AtomicU64,
+    busy: AtomicUsize,
+}
+
+impl Admission {
+    pub(super) fn new(engines: Engines, max_wait: Duration) -> Self {
+        let (verifies, hashes, running) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        Self { engines, max_wait, verifies, hashes, running, busy: AtomicUsize::new(0) }
+    }
+
+    /// A place among the waiting jobs; or how long the job would have to wait, where that is too long.
+    pub(super) fn admit(self: &Arc<Self>, class: Class, cost: Cost) -> Result<Place, Duration> {
+        let place = Place::waiting(self, class, cost.rounds());
+        // Its own rounds are behind it, not ahead.
+        let wait = self.wait(class, cost.rounds());
+        if self.is_too_long(wait) { Err(wait) } else { Ok(place) }
+    }
+
+    /// The wait of a job of `class` that came now.
+    pub(super) fn estimate(&self, class: Class) -> Duration {
+        self.wait(class, 0)
+    }
+
+    /// Whether a job with this wait would be refused.
+    pub(super) fn is_too_long(&self, wait: Duration) -> bool {
+        wait.as_micros() * 100 > self.max_wait.as_micros() * MARGIN_PERCENT
+    }
+
+    /// Hashes being computed.
+    pub(super) fn busy(&self) -> usize {
+        self.busy.load(Ordering::Relaxed)
+    }
+
+    /// The rounds ahead of a job, over the measured rounds a second: none while a lane is free; else what waits and goes
+    /// first, and what one of the running jobs has left until its lane is free.
+    fn wait(&self, class: Class, own: u64) -> Duration {
+        let lanes = self.engines.lanes();
+        if self.busy() < lanes {
+            return Duration::ZERO;
+        }
+        let (verifies, hashes) = (self.verifies.load(Ordering::Relaxed), self.hashes.load(Ordering::Relaxed));
+        let passing = u64::from(VERIFIES_PER_HASH);
+        let ahead = match class {
+            Class::Verify => verifies + hashes.min(verifies / passing),
+            Class::Hash => hashes + verifies.min(hashes * passing),
+        };
+        let next_free = self.running.load(Ordering::Relaxed) / lanes.max(1) as u64;
+        let rounds = ahead.saturating_sub(own) + next_free;
+        let micros = u128::from(rounds) * 1_000_000 / u128::from(self.engines.rounds_per_second());
+        Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+
+    fn waiting(&self, class: Class) -> &AtomicU64 {
+        match class {
+            Class::Verify => &self.verifies,
+            Class::Hash => &self.hashes,
+        }
+    }
+}
+
+/// A job's part in the account, from its admission until it is done, refused or lost.
+#[derive(Debug)]
+pub(super) struct Place {
+    admission: Arc<Admission>,
+    class: Class,
+    rounds: u64,
+    is_running: bool,
+}
+
+impl Place {
+    fn waiting(admission: &Arc<Admission>, class: Class, rounds: u64) -> Self {
+        admission.waiting(class).fetch_add(rounds, Ordering::Relaxed);
+        Self { admission: Arc::clone(admission), class, rounds, is_running: false }
+    }
+
+    /// The job waits no longer, it runs.
+    pub(super) fn run(&mut self) {
+        self.is_running = true;
+        self.admission.running.fetch_add(self.rounds, Ordering::Relaxed);
+        self.admission.busy.fetch_add(1, Ordering::Relaxed);
+        self.admission.waiting(self.class).fetch_sub(self.rounds, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.is_running {
+            self.admission.running.fetch_sub(self.rounds, Ordering::Relaxed);
+            self.admission.busy.fetch_sub(1, Ordering::Relaxed);
+        } else {
+            self.admission.waiting(self.class).fetch_sub(self.rounds, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::telemetry::Counter;
+
+    fn admission(max_wait: Duration) -> Arc<Admission> {
+        let config = Config::with(&[("hashing.engines", "1"), ("hashing.lanes", "2")]).unwrap().hashing;
+        let engines = Engines::start(&config, Counter::new("panics", "panics").unwrap()).unwrap();
+        Arc::new(Admission::new(engines, max_wait))
+    }
+
+    fn running(admission: &Arc<Admission>, cost: Cost) -> Place {
+        let mut place = admission.admit(Class::Verify, cost).unwrap();
+        place.run();
+        place
+    }
+
+    #[test]
+    fn nobody_waits_while_a_lane_is_free() {
+        let admission = admission(Duration::from_millis(1));
+        let _busy = running(&admission, Cost::HIGHEST);
+        assert_eq!(admission.estimate(Class::Verify), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_job_that_would_wait_for_too_long_is_refused_with_its_wait() {
+        let admission = admission(Duration::from_secs(1));
+        let _busy = [running(&admission, Cost::LOWEST), running(&admission, Cost::LOWEST)];
+        let long = admission.admit(Class::Verify, Cost::HIGHEST).unwrap();
+        let wait = admission.admit(Class::Verify, Cost::LOWEST).unwrap_err();
+        assert!(wait > Duration::from_mins(1), "{wait:?}");
+        drop(long);
+        assert!(admission.admit(Class::Verify, Cost::LOWEST).is_ok());
+    }
+
+    #[test]
+    fn a_login_waits_for_one_registration_in_three_logins() {
+        let admission = admission(Duration::from_hours(1_000_000));
+        let cost = Cost::new(20).unwrap();
+        let _busy = [running(&admission, Cost::LOWEST), running(&admission, Cost::LOWEST)];
+        let _hashes: Vec<_> = (0..9).map(|_| admission.admit(Class::Hash, cost).unwrap()).collect();
+        let idle = admission.estimate(Class::Verify);
+        let _verifies: Vec<_> = (0..3).map(|_| admission.admit(Class::Verify, cost).unwrap()).collect();
+        let (verify, hash) = (admission.estimate(Class::Verify), admission.estimate(Class::Hash));
+        assert!(idle < verify / 100, "registrations do not delay a login that waits alone: {idle:?} {verify:?}");
+        // Four jobs ahead of a login, twelve ahead of a registration.
+        let ratio = hash.as_secs_f64() / verify.as_secs_f64();
+        assert!((2.9..3.1).contains(&ratio), "{verify:?} {hash:?}");
+    }
+}

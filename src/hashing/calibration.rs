@@ -1,0 +1,165 @@
+//! At start: is the kernel bcrypt, and how many lanes are best here?
+
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::blowfish::LANES_MAX;
+use super::lanes::{Lanes, SLICE};
+use super::mcf::{Cost, Mcf, Verdict};
+use super::{Digest, Salt};
+use crate::config::Kernel;
+
+/// What one candidate's measurement takes, several times over: five candidates take 60 ms together.
+const MEASURE: Duration = Duration::from_millis(4);
+/// Measurements of each candidate, of which the best counts: a disturbance only ever slows one down.
+const ROUNDS_OF_MEASURE: usize = 3;
+/// Numbers of lanes worth measuring: fewer leave the core idle on every machine seen.
+const CANDIDATES: std::ops::RangeInclusive<usize> = 4..=LANES_MAX;
+/// More lanes have to be better by this many percent to be worth the longer hash.
+const WORTHWHILE_PERCENT: u64 = 3;
+
+/// Published hashes of cost 4 to 6, so that they take milliseconds: jBCrypt's and Openwall's own tests.
+const VECTORS: [(&[u8], &str); 4] = [
+    (b"", "$2a$06$DCq7YPn5Rq63x1Lad4cll.TV4S6ytwfsfvkgY8jIucDrjc8deX1s."),
+    (b"a", "$2a$06$m0CrhHm10qJ3lXRY.5zDGO3rS2KdeeWLuGmsfGlMfOxih58VYVfxe"),
+    (b"U*U", "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"),
+    (b"\xa3", "$2y$05$/OK.fbVrR/bpIqNJ5ianF.Sa7shbm4.OzKpvFnX1pQLmQW96oUlCq"),
+];
+
+/// The kernel is not to be trusted.
+#[derive(Debug, Error)]
+pub enum SelfTestError {
+    /// It computes something else than what was published.
+    #[error(
+        "the hash kernel failed its self-test on a published vector; this build or machine would refuse good passwords"
+    )]
+    Vector,
+    /// It computes something else than the `bcrypt` crate.
+    #[error(
+        "the hash kernel failed its self-test against the bcrypt crate; this build or machine would refuse good passwords"
+    )]
+    Crate,
+    /// There is nothing random to test it on.
+    #[error("the operating system gives no random bytes: {0}")]
+    Random(#[from] getrandom::Error),
+}
+
+/// The best number of lanes, and what one engine does with them.
+#[derive(Debug, Clone, Copy)]
+pub struct Best {
+    /// Lanes of each engine.
+    pub lanes: usize,
+    /// Rounds a second of one engine.
+    pub rounds_per_second: u64,
+}
+
+/// Computes the published vectors, and random inputs for every number of lanes beside the `bcrypt` crate.
+///
+/// # Errors
+/// [`SelfTestError`].
+pub fn self_test() -> Result<(), SelfTestError> {
+    for (password, text) in VECTORS {
+        let hash: Mcf = text.parse().map_err(|_| SelfTestError::Vector)?;
+        let digests = by_lanes(1, &[(password, hash.salt)], hash.cost);
+        if digests.iter().any(|(_, digest)| hash.verify(digest) != Verdict::Match) || digests.is_empty() {
+            return Err(SelfTestError::Vector);
+        }
+    }
+    let cost = Cost::LOWEST;
+    let mut inputs = [(); LANES_MAX].map(|()| (Zeroizing::new([0_u8; 72]), Salt::default()));
+    for (password, salt) in &mut inputs {
+        getrandom::fill(password.as_mut())?;
+        getrandom::fill(salt)?;
+    }
+    // Of every length a little, the longest among them.
+    let jobs: Vec<(&[u8], Salt)> = inputs
+        .iter()
+        .zip([72, 71, 64, 36, 17, 8, 1, 0])
+        .map(|((password, salt), length)| (password.get(..length).unwrap_or_default(), *salt))
+        .collect();
+    let expected: Vec<_> = jobs.iter().map(|(password, salt)| by_crate(password, salt, cost)).collect();
+    for lanes in 1..=LANES_MAX {
+        let digests = by_lanes(lanes, &jobs, cost);
+        let agrees =
+            digests.len() == jobs.len() && digests.iter().all(|(at, digest)| expected.get(*at) == Some(digest));
+        if !agrees {
+            return Err(SelfTestError::Crate);
+        }
+    }
+    Ok(())
+}
+
+/// Measures `kernel`: the given number of lanes, or the fastest where none is given.
+#[must_use]
+pub fn measure(kernel: Kernel, lanes: Option<usize>) -> Best {
+    match (kernel, lanes) {
+        (Kernel::Crate, _) => {
+            let started = Instant::now();
+            let _ = by_crate(b"measured", &Salt::default(), Cost::LOWEST);
+            Best { lanes: 1, rounds_per_second: per_second(Cost::LOWEST.rounds(), started.elapsed()) }
+        }
+        (Kernel::Interleaved, Some(lanes)) => Best { lanes, rounds_per_second: pace(lanes) },
+        (Kernel::Interleaved, None) => {
+            let better = |best: Best, next: Best| {
+                let worthwhile = best.rounds_per_second / 100 * (100 + WORTHWHILE_PERCENT);
+                if next.rounds_per_second > worthwhile { next } else { best }
+            };
+            let measured = CANDIDATES.map(|lanes| Best { lanes, rounds_per_second: pace(lanes) });
+            measured.reduce(better).unwrap_or(Best { lanes: 1, rounds_per_second: 1 })
+        }
+    }
+}
+
+/// One hash by the `bcrypt` crate.
+#[must_use]
+pub fn by_crate(password: &[u8], salt: &Salt, cost: Cost) -> Digest {
+    // The NUL that ends a C string is part of the key; the crate takes 72 bytes at the most.
+    let mut key = Zeroizing::new(Vec::with_capacity(password.len() + 1));
+    key.extend_from_slice(password);
+    key.push(0);
+    let [digest @ .., _] = bcrypt::bcrypt(u32::from(cost.log_rounds()), *salt, key.get(..72).unwrap_or(&key));
+    digest
+}
+
+/// All jobs through `count` lanes, refilled as they fall free.
+fn by_lanes(count: usize, jobs: &[(&[u8], Salt)], cost: Cost) -> Vec<(usize, Digest)> {
+    let mut lanes = Lanes::new(count);
+    let mut digests = Vec::with_capacity(jobs.len());
+    let mut waiting = jobs.iter().enumerate();
+    loop {
+        while lanes.busy() < count
+            && let Some((at, (password, salt))) = waiting.next()
+        {
+            // There is a free lane.
+            let _ = lanes.admit(at, password, salt, cost);
+        }
+        if lanes.busy() == 0 {
+            return digests;
+        }
+        lanes.advance(SLICE, |at, digest| digests.push((at, digest)));
+    }
+}
+
+/// Rounds a second of `count` busy lanes on this thread.
+fn pace(count: usize) -> u64 {
+    let mut lanes = Lanes::new(count);
+    for _ in 0..count {
+        // None of them comes to its end here: 2^31 rounds take weeks.
+        let _ = lanes.admit((), b"measured", &Salt::default(), Cost::HIGHEST);
+    }
+    let measured = (0..ROUNDS_OF_MEASURE).map(|_| {
+        let (started, mut rounds) = (Instant::now(), 0);
+        while started.elapsed() < MEASURE {
+            lanes.advance(SLICE / 4, |(), _| {});
+            rounds += u64::from(SLICE / 4) * count as u64;
+        }
+        per_second(rounds, started.elapsed())
+    });
+    measured.max().unwrap_or(1)
+}
+
+fn per_second(rounds: u64, took: Duration) -> u64 {
+    u64::try_from(u128::from(rounds) * 1_000_000_000 / took.as_nanos().max(1)).unwrap_or(u64::MAX).max(1)
+}

@@ -1,0 +1,86 @@
+//! The lanes of one core: admit a job, advance all by a slice, retire the finished.
+
+use crate::hashing::blowfish::{self, Digest, LANES_MAX, Salt, State};
+use crate::hashing::mcf::Cost;
+
+/// The rounds of a slice: about a millisecond on a current core, a little less for one lane, a little more for eight.
+pub const SLICE: u32 = 12;
+
+/// The hashes that one core has under way, and the ticket `J` of each: whatever its owner answers it by.
+///
+/// Nothing here waits, measures or allocates once built. Dropping it zeroizes the states and drops the tickets.
+pub struct Lanes<J> {
+    /// One state a lane; the busy ones come first, in the order of `jobs`.
+    states: Box<[State]>,
+    jobs: Vec<Job<J>>,
+}
+
+struct Job<J> {
+    ticket: J,
+    rounds: u64,
+}
+
+impl<J> Lanes<J> {
+    /// Idle lanes; `capacity` is held to 1..=[`LANES_MAX`].
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        let capacity = capacity.clamp(1, LANES_MAX);
+        Self { states: (0..capacity).map(|_| State::idle()).collect(), jobs: Vec::with_capacity(capacity) }
+    }
+
+    /// The number of lanes.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.states.len()
+    }
+
+    /// The number of hashes under way.
+    #[must_use]
+    pub fn busy(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// The rounds that are left of each hash under way. [`SLICE`] of them make a slice; how many a second the core does
+    /// is for the owner to measure.
+    pub fn rounds(&self) -> impl Iterator<Item = u64> {
+        self.jobs.iter().map(|job| job.rounds)
+    }
+
+    /// Begins a hash in a free lane, in some 30 microseconds, and keeps no reference to the password.
+    ///
+    /// # Errors
+    /// Gives the ticket back where no lane is free.
+    pub fn admit(&mut self, ticket: J, password: &[u8], salt: &Salt, cost: Cost) -> Result<(), J> {
+        let Some(state) = self.states.get_mut(self.jobs.len()) else { return Err(ticket) };
+        state.start(password, salt);
+        self.jobs.push(Job { ticket, rounds: cost.rounds() });
+        Ok(())
+    }
+
+    /// Advances every busy lane by `rounds`, or by as many as the first to finish has left, so that its lane can be
+    /// refilled at once; then hands every finished hash to `retire`, and zeroizes its lane.
+    pub fn advance(&mut self, rounds: u32, mut retire: impl FnMut(J, Digest)) {
+        let Some(least) = self.rounds().min() else { return };
+        let rounds = u32::try_from(least).map_or(rounds, |least| rounds.min(least));
+        let (busy, _) = self.states.split_at_mut(self.jobs.len());
+        blowfish::advance(busy, rounds);
+        for job in &mut self.jobs {
+            job.rounds -= u64::from(rounds);
+        }
+        while let Some((ticket, digest)) = self.take() {
+            retire(ticket, digest);
+        }
+    }
+
+    /// Frees one finished lane, and moves the last busy one into it so that the busy ones stay together.
+    fn take(&mut self) -> Option<(J, Digest)> {
+        let lane = self.jobs.iter().position(|job| job.rounds == 0)?;
+        let digest = self.states.get_mut(lane)?.finish();
+        let job = self.jobs.swap_remove(lane);
+        let (rest, free) = self.states.split_at_mut(self.jobs.len());
+        if let (Some(hole), Some(last)) = (rest.get_mut(lane), free.first_mut()) {
+            hole.replace(last);
+        }
+        Some((job.ticket, digest))
+    }
+}
