@@ -52,7 +52,7 @@ const NO_LOGO: &str = "data:,";
         title = "User Management API",
         description = "Registers users, checks their passwords and tells whose token it is. Every refusal comes as \
                        `application/problem+json` too, to those who accept it.",
-        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+        license(name = "MIT OR Apache-2.0"),
     ),
     paths(root::handle, register::handle, login::handle, me::handle),
     components(schemas(ErrorReply, Problem)),
