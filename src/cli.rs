@@ -1,5 +1,6 @@
 //! The command line.
 
+mod capacity;
 mod check;
 mod serve;
 
@@ -27,7 +28,7 @@ pub struct Cli {
     command: Option<Command>,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum Command {
     /// Serve the API until SIGTERM or SIGINT (the default)
     Serve,
@@ -37,6 +38,8 @@ enum Command {
     Openapi,
     /// Check the configuration, the database and the hash kernel, and measure the hash capacity
     Check,
+    /// Measure hashes/s and latency by lanes, engines and cost, plot them, and advise on the cost
+    Capacity(capacity::Wishes),
     /// Print every configuration key with its default
     Defaults,
 }
@@ -75,6 +78,7 @@ impl Cli {
         match self.command.unwrap_or(Command::Serve) {
             Command::Openapi => print(&docs::openapi_json().map_err(|error| CliError::Output(error.to_string()))?),
             Command::Defaults => print(DEFAULTS.trim_end()),
+            Command::Capacity(wishes) => capacity::run(&Config::load(self.config.as_deref())?, &wishes),
             command => {
                 let config = Config::load(self.config.as_deref())?;
                 telemetry::start_logging(&config.telemetry)?;
@@ -83,7 +87,7 @@ impl Cli {
                     match command {
                         Command::Migrate => migrate(&config).await,
                         Command::Check => check::run(&config).await,
-                        Command::Serve | Command::Openapi | Command::Defaults => serve::run(config).await,
+                        _ => serve::run(config).await,
                     }
                 })
             }

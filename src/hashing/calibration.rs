@@ -100,13 +100,13 @@ pub fn measure(kernel: Kernel, lanes: Option<usize>) -> Best {
             let _ = by_crate(b"measured", &Salt::default(), Cost::LOWEST);
             Best { lanes: 1, rounds_per_second: per_second(Cost::LOWEST.rounds(), started.elapsed()) }
         }
-        (Kernel::Interleaved, Some(lanes)) => Best { lanes, rounds_per_second: pace(lanes) },
+        (Kernel::Interleaved, Some(lanes)) => Best { lanes, rounds_per_second: best_pace(lanes) },
         (Kernel::Interleaved, None) => {
             let better = |best: Best, next: Best| {
                 let worthwhile = best.rounds_per_second / 100 * (100 + WORTHWHILE_PERCENT);
                 if next.rounds_per_second > worthwhile { next } else { best }
             };
-            let measured = CANDIDATES.map(|lanes| Best { lanes, rounds_per_second: pace(lanes) });
+            let measured = CANDIDATES.map(|lanes| Best { lanes, rounds_per_second: best_pace(lanes) });
             measured.reduce(better).unwrap_or(Best { lanes: 1, rounds_per_second: 1 })
         }
     }
@@ -142,22 +142,25 @@ fn by_lanes(count: usize, jobs: &[(&[u8], Salt)], cost: Cost) -> Vec<(usize, Dig
     }
 }
 
-/// Rounds a second of `count` busy lanes on this thread.
-fn pace(count: usize) -> u64 {
+/// Rounds a second of `count` busy lanes on this thread, measured for `time`.
+#[must_use]
+pub fn pace(count: usize, time: Duration) -> u64 {
     let mut lanes = Lanes::new(count);
     for _ in 0..count {
         // None of them comes to its end here: 2^31 rounds take weeks.
         let _ = lanes.admit((), b"measured", &Salt::default(), Cost::HIGHEST);
     }
-    let measured = (0..ROUNDS_OF_MEASURE).map(|_| {
-        let (started, mut rounds) = (Instant::now(), 0);
-        while started.elapsed() < MEASURE {
-            lanes.advance(SLICE / 4, |(), _| {});
-            rounds += u64::from(SLICE / 4) * count as u64;
-        }
-        per_second(rounds, started.elapsed())
-    });
-    measured.max().unwrap_or(1)
+    let (started, mut rounds) = (Instant::now(), 0);
+    while started.elapsed() < time {
+        lanes.advance(SLICE / 4, |(), _| {});
+        rounds += u64::from(SLICE / 4) * count as u64;
+    }
+    per_second(rounds, started.elapsed())
+}
+
+/// The best of several short measurements.
+fn best_pace(count: usize) -> u64 {
+    (0..ROUNDS_OF_MEASURE).map(|_| pace(count, MEASURE)).max().unwrap_or(1)
 }
 
 fn per_second(rounds: u64, took: Duration) -> u64 {
