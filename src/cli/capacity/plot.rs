@@ -18,8 +18,20 @@ pub(super) fn write(path: &Path, measured: &[Measured], best: Measured, cost: Co
     let [rates, latencies, logins]: [_; 3] =
         root.split_evenly((1, 3)).try_into().map_err(|_| "the drawing area does not split")?;
     let log_cost = cost.log_rounds();
-    by_lanes(&rates, &format!("hashes/s at cost {log_cost}, by lanes"), measured, |m| m.hashes_per_second(cost))?;
-    by_lanes(&latencies, &format!("one hash in ms at cost {log_cost}, by lanes"), measured, |m| m.latency_ms(cost))?;
+    by_lanes(
+        &rates,
+        &format!("hashes/s at cost {log_cost}, by lanes"),
+        measured,
+        SeriesLabelPosition::LowerRight,
+        |m| m.hashes_per_second(cost),
+    )?;
+    by_lanes(
+        &latencies,
+        &format!("one hash in ms at cost {log_cost}, by lanes"),
+        measured,
+        SeriesLabelPosition::UpperLeft,
+        |m| m.latency_ms(cost),
+    )?;
 
     let points: Vec<_> = costs().map(|cost| (i32::from(cost.log_rounds()), best.hashes_per_second(cost))).collect();
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return Ok(()) };
@@ -41,6 +53,7 @@ fn by_lanes(
     area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
     caption: &str,
     measured: &[Measured],
+    legend: SeriesLabelPosition,
     value: impl Fn(&Measured) -> f64,
 ) -> Result<(), Box<dyn Error>> {
     let most_lanes = measured.iter().map(|m| m.lanes).max().unwrap_or(1);
@@ -62,6 +75,6 @@ fn by_lanes(
             .label(if count == 1 { "1 engine".to_owned() } else { format!("{count} engines") })
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
     }
-    chart.configure_series_labels().position(SeriesLabelPosition::UpperLeft).background_style(WHITE).draw()?;
+    chart.configure_series_labels().position(legend).background_style(WHITE).draw()?;
     Ok(())
 }
