@@ -1,1 +1,17 @@
 //! Everything that clients and operators may rely on, against the real program and a real PostgreSQL.
+//!
+//! One binary, one private PostgreSQL server for it, a database for every test. Tests wait on conditions and never sleep.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test that panics has said what it had to say, and nobody reads the documentation of a test"
+)]
+
+mod harness;
+
+mod login;
+mod registration;

@@ -1,0 +1,69 @@
+//! A service in this process.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use rollcall::app::{App, AppError};
+use rollcall::config::Config;
+
+use super::{Api, SECRET, TestDatabase, soon};
+
+/// A running service with a database of its own.
+pub struct TestApp {
+    pub app: App,
+    pub db: Arc<TestDatabase>,
+    api: Api,
+}
+
+impl TestApp {
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// One with these keys over those of the tests.
+    pub async fn with(overrides: &[(&str, &str)]) -> Self {
+        Self::on(Arc::new(TestDatabase::migrated().await), overrides).await
+    }
+
+    /// One on a database that there is already.
+    pub async fn on(db: Arc<TestDatabase>, overrides: &[(&str, &str)]) -> Self {
+        let app = Self::try_start(&db, overrides).await.unwrap();
+        let api = Api::new(app.addr());
+        Self { app, db, api }
+    }
+
+    /// The service as it starts, or why it doesn't.
+    pub async fn try_start(db: &TestDatabase, overrides: &[(&str, &str)]) -> Result<App, AppError> {
+        let url = db.url();
+        let mut settings = vec![
+            ("server.host", "127.0.0.1"),
+            ("server.port", "0"),
+            ("database.url", url.as_str()),
+            // The cheapest that bcrypt knows, and no measuring.
+            ("hashing.cost", "4"),
+            ("hashing.engines", "1"),
+            ("hashing.lanes", "2"),
+            ("tokens.secret", SECRET),
+            ("telemetry.admin_addr", "127.0.0.1:0"),
+        ];
+        settings.extend_from_slice(overrides);
+        soon("a start", App::start(Config::with(&settings).unwrap())).await
+    }
+
+    /// A client of the admin listener.
+    pub fn admin(&self) -> Api {
+        Api::new(self.app.admin_addr().unwrap())
+    }
+
+    pub async fn stop(self) {
+        soon("a stop", self.app.stop()).await;
+    }
+}
+
+impl Deref for TestApp {
+    type Target = Api;
+
+    fn deref(&self) -> &Api {
+        &self.api
+    }
+}
