@@ -39,3 +39,22 @@ pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     })
     .await;
 }
+
+/// The outcomes, in order, of futures that run side by side.
+pub async fn all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+    let mut waiting: Vec<_> = futures.into_iter().map(|future| (Box::pin(future), None)).collect();
+    std::future::poll_fn(move |cx| {
+        for (future, outcome) in &mut waiting {
+            if outcome.is_none()
+                && let std::task::Poll::Ready(ready) = future.as_mut().poll(cx)
+            {
+                *outcome = Some(ready);
+            }
+        }
+        if waiting.iter().any(|(_, outcome)| outcome.is_none()) {
+            return std::task::Poll::Pending;
+        }
+        std::task::Poll::Ready(waiting.iter_mut().filter_map(|(_, outcome)| outcome.take()).collect())
+    })
+    .await
+}

@@ -13,5 +13,7 @@
 
 mod harness;
 
+mod http;
 mod login;
 mod registration;
+mod validation;

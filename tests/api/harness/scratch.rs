@@ -15,12 +15,17 @@ cat > /dev/null
 for program in "$1"/programs/*; do
     [ -e "$program" ] && kill -KILL "${program##*/}"
 done
-servers=$(head -qn 1 "$1"/*/data/postgres/postmaster.pid)
-[ -n "$servers" ] && kill -QUIT $servers
+servers=
+for file in "$1"/*/data/postgres/postmaster.pid; do
+    [ -e "$file" ] && servers="$servers $(head -n 1 "$file")"
+done
 rounds=0
-while [ -n "$servers" ] && kill -0 $servers && [ $rounds -lt 100 ]; do
-    sleep 0.1
-    rounds=$((rounds + 1))
+for server in $servers; do
+    kill -QUIT "$server"
+    while kill -0 "$server" && [ $rounds -lt 100 ]; do
+        sleep 0.1
+        rounds=$((rounds + 1))
+    done
 done
 rm -rf "$1"
 "#;
