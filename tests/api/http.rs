@@ -56,8 +56,7 @@ async fn the_root_tells_that_the_service_runs() {
 #[tokio::test]
 async fn paths_that_do_not_exist_are_404() {
     let app = TestApp::start().await;
-    for path in ["/api", "/api/users", "/api/users/me/", "/API/users/me", "/nowhere", "//", "/docs/nothing.js", "/%00"]
-    {
+    for path in ["/api", "/api/users", "/api/users/me/", "/API/users/me", "/nowhere", "//", "/docs/a/b", "/%00"] {
         for method in ["GET", "POST", "OPTIONS", "DELETE"] {
             ask(&app, method, path).await.expect_refusal(404, "not_found");
         }

@@ -13,7 +13,12 @@
 
 mod harness;
 
+mod adoption;
+mod concurrency;
+mod hashes;
 mod http;
 mod login;
+mod migrations;
 mod registration;
+mod tokens;
 mod validation;

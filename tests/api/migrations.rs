@@ -1,0 +1,165 @@
+//! The schema: made once by however many start at once, and never under a program that is too old for it.
+
+use std::path::Path;
+
+use rollcall::app::AppError;
+use rollcall::config::Config;
+use rollcall::database::migrations::{self, LATEST, MigrationError, Outcome};
+use rollcall::database::{Database, DatabaseError};
+
+use crate::harness::{Home, TestApp, TestDatabase, all, soon};
+
+async fn migrate(db: &TestDatabase) -> Result<Outcome, MigrationError> {
+    let config = Config::with(&[("database.url", &db.url())]).unwrap();
+    let database = Database::open(&config.database, Path::new("/nonexistent")).await.unwrap();
+    let outcome = soon("migrations", migrations::run(&database.pool)).await;
+    database.close().await;
+    outcome
+}
+
+async fn column(db: &TestDatabase, sql: &str) -> Vec<String> {
+    db.rows(sql, &[]).await.iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test]
+async fn an_empty_database_gets_the_schema_once() {
+    let db = TestDatabase::empty().await;
+    assert_eq!(migrate(&db).await.unwrap(), Outcome::Migrated { from: 0 });
+    assert_eq!(migrate(&db).await.unwrap(), Outcome::UpToDate);
+    let recorded = column(&db, "SELECT version::text FROM rollcall_migrations ORDER BY version").await;
+    assert_eq!(recorded, (1..=LATEST).map(|version| version.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn the_schema_has_the_names_that_the_seed_promises() {
+    let db = TestDatabase::migrated().await;
+    let constraints = column(
+        &db,
+        "SELECT conname::text || ': ' || pg_get_constraintdef(oid) FROM pg_constraint
+         WHERE conrelid = 'users'::regclass AND contype IN ('u', 'p', 'c') ORDER BY conname",
+    )
+    .await;
+    assert_eq!(
+        constraints,
+        [
+            "users_email_format: CHECK (((email)::text ~* '^[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\\.[A-Za-z]{2,}$'::text))",
+            "users_email_unique: UNIQUE (email)",
+            "users_name_not_empty: CHECK ((length(TRIM(BOTH FROM name)) > 0))",
+            "users_pkey: PRIMARY KEY (user_id)",
+        ]
+    );
+    let indexes =
+        column(&db, "SELECT indexdef FROM pg_indexes WHERE indexname LIKE 'idx_users_%' ORDER BY indexname").await;
+    assert_eq!(
+        indexes,
+        [
+            "CREATE INDEX idx_users_created_at ON public.users USING btree (created_at DESC)",
+            "CREATE INDEX idx_users_email ON public.users USING btree (email)",
+        ]
+    );
+    let columns = column(
+        &db,
+        "SELECT format('%s %s %s', column_name, coalesce(character_maximum_length::text, data_type), is_nullable)
+         FROM information_schema.columns WHERE table_name = 'users' ORDER BY ordinal_position",
+    )
+    .await;
+    assert_eq!(
+        columns,
+        [
+            "user_id uuid NO",
+            "name 100 NO",
+            "email 255 NO",
+            "password_hash 255 NO",
+            "created_at timestamp with time zone NO",
+            "updated_at timestamp with time zone NO",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn every_column_has_its_default_its_comment_and_its_trigger() {
+    let db = TestDatabase::migrated().await;
+    let id: uuid::Uuid = db
+        .value("INSERT INTO users (name, email, password_hash) VALUES ('A', 'a@b.co', '') RETURNING user_id", &[])
+        .await;
+    assert_eq!(id.get_version_num(), 4);
+    let fresh: bool =
+        db.value("SELECT created_at = updated_at AND created_at > now() - interval '1 minute' FROM users", &[]).await;
+    assert!(fresh);
+    db.run("UPDATE users SET name = 'B'").await;
+    let moved: bool = db.value("SELECT updated_at > created_at FROM users", &[]).await;
+    assert!(moved, "the trigger keeps updated_at");
+    let commented: i64 = db
+        .value(
+            "SELECT count(*) FROM pg_description WHERE objoid = 'users'::regclass AND classoid = 'pg_class'::regclass",
+            &[],
+        )
+        .await;
+    assert_eq!(commented, 7, "the table and each column");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_eight_that_migrate_at_once_one_does_it() {
+    let db = TestDatabase::empty().await;
+    let outcomes = all((0..8).map(|_| migrate(&db))).await;
+    let migrated = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Outcome::Migrated { from: 0 }))).count();
+    let waited = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Outcome::UpToDate))).count();
+    assert_eq!((migrated, waited), (1, 7), "{outcomes:?}");
+    let recorded: i64 = db.value("SELECT count(*) FROM rollcall_migrations", &[]).await;
+    assert_eq!(recorded, i64::from(LATEST));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn services_that_start_at_once_on_an_empty_database_all_serve() {
+    let db = std::sync::Arc::new(TestDatabase::empty().await);
+    let apps = all((0..4).map(|_| TestApp::on(db.clone(), &[]))).await;
+    apps[0].register_john().await;
+    for app in &apps {
+        app.token().await;
+    }
+}
+
+#[tokio::test]
+async fn a_failed_migration_leaves_nothing_behind() {
+    let db = TestDatabase::empty().await;
+    // A function of the migration's own name and arguments but another type makes its CREATE FUNCTION fail.
+    db.run("CREATE FUNCTION update_updated_at_column() RETURNS INTEGER AS 'SELECT 1' LANGUAGE sql").await;
+    assert!(matches!(migrate(&db).await, Err(MigrationError::Failed(_))));
+    let left: bool =
+        db.value("SELECT to_regclass('users') IS NULL AND to_regclass('rollcall_migrations') IS NULL", &[]).await;
+    assert!(left);
+    db.run("DROP FUNCTION update_updated_at_column()").await;
+    assert_eq!(migrate(&db).await.unwrap(), Outcome::Migrated { from: 0 });
+}
+
+#[tokio::test]
+async fn a_database_newer_than_the_program_is_refused() {
+    let db = TestDatabase::migrated().await;
+    let newer = LATEST + 1;
+    db.execute("INSERT INTO rollcall_migrations (version, name) VALUES ($1, 'of_tomorrow')", &[&newer]).await;
+    let refused = TestApp::try_start(&db, &[]).await;
+    let Err(AppError::Database(DatabaseError::Migration(MigrationError::TooNew { found }))) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(found, newer);
+    let home = Home::new();
+    for command in ["serve", "migrate", "check"] {
+        let exit = home.serve_on(&db).arg(command).run().await;
+        assert_eq!(exit.code, Some(1), "{command}: {exit:?}");
+        let said: Vec<_> = exit.stderr.lines().filter(|line| line.starts_with("rollcall: ")).collect();
+        assert_eq!(said.len(), 1, "{exit:?}");
+        assert!(said[0].contains(&format!("version {newer}")) && said[0].contains("run a newer rollcall"), "{exit:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_migrate_command_tells_what_it_did() {
+    let (home, db) = (Home::new(), TestDatabase::empty().await);
+    let migrate = async || home.program(&["migrate"]).env("DATABASE_URL", &db.url()).run().await;
+    let first = migrate().await;
+    assert_eq!(first.code, Some(0), "{first:?}");
+    assert_eq!(first.stdout, format!("the schema is at version {LATEST}, it was at 0\n"));
+    let second = migrate().await;
+    assert_eq!(second.code, Some(0), "{second:?}");
+    assert_eq!(second.stdout, format!("the schema is at version {LATEST} already\n"));
+}
