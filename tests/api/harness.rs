@@ -13,7 +13,7 @@ use std::time::Duration;
 pub use api::{Answer, Api};
 pub use app::TestApp;
 pub use postgres::TestDatabase;
-pub use program::{Home, Program};
+pub use program::Home;
 pub use wire::Wire;
 
 /// HS256 key of every service under test.

@@ -13,11 +13,16 @@
 
 mod harness;
 
+mod actors;
 mod adoption;
+mod cluster;
 mod concurrency;
+mod config;
+mod drain;
 mod hashes;
 mod http;
 mod login;
+mod logs;
 mod migrations;
 mod registration;
 mod tokens;

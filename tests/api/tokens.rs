@@ -245,9 +245,7 @@ async fn headers_that_are_not_bearer_and_a_token_are_403() {
         format!("Bearer: {token}"),
         format!("Bearer {token},Bearer {token}"),
     ] {
-        let status = if value.contains(',') { 401 } else { 403 };
-        let code = if status == 401 { "invalid_token" } else { "not_authenticated" };
-        authorize(&app, &[value.as_bytes()]).await.expect_refusal(status, code);
+        authorize(&app, &[value.as_bytes()]).await.expect_refusal(403, "not_authenticated");
     }
     authorize(&app, &[b"Bearer \xff\xfe"]).await.expect_refusal(403, "not_authenticated");
     authorize(&app, &[&bearer, &bearer]).await.expect_refusal(403, "not_authenticated");

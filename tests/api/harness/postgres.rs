@@ -20,6 +20,7 @@ const EMPTY: &str = "template0";
 
 enum Order {
     Create { name: String, template: &'static str, done: oneshot::Sender<()> },
+    Run { sql: String, done: oneshot::Sender<()> },
     Drop { name: String },
 }
 
@@ -81,6 +82,10 @@ async fn obey(admin: &Client, mut orders: UnboundedReceiver<Order>) {
                 admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await.unwrap();
                 let _ = done.send(());
             }
+            Order::Run { sql, done } => {
+                admin.batch_execute(&sql).await.unwrap();
+                let _ = done.send(());
+            }
             // The pools of services that a test left running are thrown out.
             Order::Drop { name } => {
                 let _ = admin.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
@@ -131,12 +136,31 @@ impl TestDatabase {
         url(&SERVER.socket_dir, &self.name)
     }
 
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     async fn client(&self) -> &Client {
         self.client.get_or_init(|| async { connect(&self.url().parse().unwrap()).await }).await
+    }
+
+    /// Throws every client out and lets none in, as an outage would, until [`Self::recover`].
+    pub async fn fail(&self) {
+        let name = &self.name;
+        self.order(format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).await;
+        self.interrupt().await;
+    }
+
+    pub async fn recover(&self) {
+        self.order(format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", self.name)).await;
+    }
+
+    /// Throws every client out; all may come back at once.
+    pub async fn interrupt(&self) {
+        let name = &self.name;
+        self.order(format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")).await;
+    }
+
+    async fn order(&self, sql: String) {
+        let (done, finished) = oneshot::channel();
+        SERVER.orders.send(Order::Run { sql, done }).ok().unwrap();
+        soon("an order", finished).await.unwrap();
     }
 
     /// Runs statements without parameters.

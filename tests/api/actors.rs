@@ -1,0 +1,258 @@
+//! Actors that die, and queues that are full: whoever waits is told so, and nobody hangs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use serde_json::json;
+
+use crate::harness::api::john;
+use crate::harness::{Answer, Api, EMAIL, NAME, PASSWORD, TestApp, all, soon, until};
+
+/// Clients that register, log in and ask for themselves, round after round, until told to stop.
+struct Load {
+    answered: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+    clients: tokio::task::JoinSet<Vec<Answer>>,
+}
+
+impl Load {
+    fn start(api: &Api) -> Self {
+        let (answered, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let mut clients = tokio::task::JoinSet::new();
+        for client in 0..8 {
+            let (api, answered, stop) = (api.clone(), Arc::clone(&answered), Arc::clone(&stop));
+            clients.spawn(async move {
+                let mut answers = Vec::new();
+                for round in 0.. {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    answers.extend(one_user(&api, &format!("user{client}.{round}@example.com"), &answered).await);
+                }
+                answers
+            });
+        }
+        Self { answered, stop, clients }
+    }
+
+    /// Waits until clients have had `count` more answers.
+    async fn goes_on(&self, count: usize) {
+        let before = self.answered.load(Ordering::Relaxed);
+        until("more answers", async || self.answered.load(Ordering::Relaxed) >= before + count).await;
+    }
+
+    /// All answers; each is a success or a 503 that says when to come back.
+    async fn end(self) -> Vec<Answer> {
+        self.stop.store(true, Ordering::Relaxed);
+        let answers: Vec<_> = soon("the clients' ends", self.clients.join_all()).await.concat();
+        for answer in &answers {
+            if !answer.status.is_success() {
+                let code = answer.json()["error"]["code"].as_str().unwrap().to_owned();
+                assert!(["unavailable", "overloaded"].contains(&code.as_str()), "{answer:?}");
+                answer.expect_refusal(503, &code);
+            }
+        }
+        answers
+    }
+}
+
+/// What one client does, as far as it gets.
+async fn one_user(api: &Api, email: &str, answered: &AtomicUsize) -> Vec<Answer> {
+    let mut answers = Vec::new();
+    let mut note = |answer: Answer| {
+        answered.fetch_add(1, Ordering::Relaxed);
+        answers.push(answer.clone());
+        answer.status.is_success().then_some(answer)
+    };
+    if note(api.register_email(email).await).is_some()
+        && let Some(login) = note(api.login(email, PASSWORD).await)
+    {
+        note(api.me(login.json()["data"]["token"].as_str().unwrap()).await);
+    }
+    answers
+}
+
+async fn serves_fully(app: &TestApp) {
+    let email = "afterwards@example.com";
+    app.register_email(email).await.expect_json(201);
+    let login = app.login(email, PASSWORD).await.expect_json(200);
+    app.me(login["data"]["token"].as_str().unwrap()).await.expect_json(200);
+    app.login(email, "WrongPass123").await.expect_refusal(401, "invalid_credentials");
+}
+
+/// Kills one of the actors five times under load.
+macro_rules! killed {
+    ($test:ident, $actor:ident, $name:literal) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            let app = TestApp::start().await;
+            let load = Load::start(&app);
+            for _ in 0..5 {
+                load.goes_on(20).await;
+                let dying = app.app.handles().$actor.cell().unwrap();
+                dying.kill();
+                let successor =
+                    async || app.app.handles().$actor.cell().is_some_and(|cell| cell.get_id() != dying.get_id());
+                until("a successor", successor).await;
+            }
+            load.goes_on(20).await;
+            let answers = load.end().await;
+            assert!(answers.iter().any(|answer| answer.status == 200), "some got through");
+            serves_fully(&app).await;
+            let line = format!("rollcall_actor_restarts_total{{actor=\"{}\"}} 5\n", $name);
+            let metrics = app.admin().get("/metrics").await.text();
+            assert!(metrics.contains(&line), "{metrics}");
+        }
+    };
+}
+
+killed!(a_user_actor_that_dies_is_replaced_and_no_request_hangs, users, "user");
+killed!(a_hasher_pool_that_dies_is_replaced_and_no_request_hangs, hasher, "hasher");
+killed!(a_token_actor_that_dies_is_replaced_and_no_request_hangs, tokens, "token");
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_actors_may_die_at_once() {
+    let app = TestApp::start().await;
+    let load = Load::start(&app);
+    load.goes_on(20).await;
+    let handles = app.app.handles();
+    let dying = [handles.users.cell(), handles.hasher.cell(), handles.tokens.cell()].map(Option::unwrap);
+    for cell in &dying {
+        cell.kill();
+    }
+    load.goes_on(40).await;
+    load.end().await;
+    serves_fully(&app).await;
+}
+
+#[tokio::test]
+async fn a_token_outlives_the_actor_that_signed_it() {
+    let app = TestApp::start().await;
+    app.register_john().await;
+    let token = app.token().await;
+    let dying = app.app.handles().tokens.cell().unwrap();
+    dying.kill();
+    until("a successor", async || app.app.handles().tokens.cell().unwrap().get_id() != dying.get_id()).await;
+    app.me(&token).await.expect_json(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_the_database_breaks_are_replaced() {
+    let app = TestApp::start().await;
+    let load = Load::start(&app);
+    for _ in 0..5 {
+        load.goes_on(20).await;
+        app.db.interrupt().await;
+    }
+    load.goes_on(40).await;
+    load.end().await;
+    serves_fully(&app).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_of_the_database_is_503_and_ends_with_it() {
+    let app = TestApp::with(&[("database.timeout_ms", "500")]).await;
+    app.register_john().await;
+    let token = app.token().await;
+    app.db.fail().await;
+    for answer in [
+        app.me(&token).await,
+        app.login(EMAIL, PASSWORD).await,
+        app.login("jane@example.com", PASSWORD).await,
+        app.register_email("jane@example.com").await,
+    ] {
+        answer.expect_refusal(503, "unavailable");
+    }
+    app.get("/").await.expect_json(200);
+    app.me("bad").await.expect_refusal(401, "invalid_token");
+    app.register(&json!({})).await.expect_refusal(422, "validation_failed");
+    app.db.recover().await;
+    app.me(&token).await.expect_json(200);
+    serves_fully(&app).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_is_locked_costs_its_own_request_only() {
+    let app = TestApp::with(&[("database.timeout_ms", "400")]).await;
+    let (holder, connection) =
+        app.db.url().parse::<tokio_postgres::Config>().unwrap().connect(tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    // A registration of the same address that is not committed: the UNIQUE constraint has to wait for its outcome.
+    let insert = format!("BEGIN; INSERT INTO users (name, email, password_hash) VALUES ('Held', '{EMAIL}', '')");
+    holder.batch_execute(&insert).await.unwrap();
+    let john = john();
+    let (held, other) = tokio::join!(app.register(&john), async {
+        app.get("/").await.expect_json(200);
+        app.login("jane@example.com", PASSWORD).await
+    });
+    held.expect_refusal(503, "unavailable");
+    other.expect_refusal(401, "invalid_credentials");
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    app.register(&john).await.expect_json(201);
+}
+
+/// Logins that share nothing, each worth one computation.
+async fn storm(app: &TestApp, count: usize) -> Vec<Answer> {
+    let logins = (0..count).map(|n| async move { app.login(EMAIL, &format!("WrongPass{n}")).await });
+    soon("the storm's end", all(logins)).await
+}
+
+/// Checks that each was refused for its password or for the crowd; gives the numbers of both.
+#[track_caller]
+fn tally(answers: &[Answer]) -> (usize, usize) {
+    let (busy, checked): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 503);
+    for answer in &checked {
+        answer.expect_refusal(401, "invalid_credentials");
+    }
+    for answer in &busy {
+        answer.expect_refusal(503, "overloaded");
+    }
+    (checked.len(), busy.len())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_queue_of_password_checks_is_503_with_retry_after() {
+    let app = TestApp::with(&[("hashing.cost", "9"), ("hashing.lanes", "1"), ("hashing.queue_max", "1")]).await;
+    app.register_john().await;
+    let (checked, busy) = tally(&storm(&app, 12).await);
+    assert!(checked >= 2, "one at work and one waiting: {checked}");
+    assert!(busy >= 6, "{busy}");
+    app.token().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn password_checks_that_would_wait_for_too_long_are_503_with_retry_after() {
+    let app = TestApp::with(&[("hashing.cost", "9"), ("hashing.lanes", "1"), ("hashing.max_wait_ms", "1")]).await;
+    app.register_john().await;
+    let (checked, busy) = tally(&storm(&app, 12).await);
+    assert!(checked >= 1, "{checked}");
+    assert!(busy >= 6, "{busy}");
+    app.token().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_of_logins_leaves_other_requests_alone() {
+    let app = TestApp::with(&[("hashing.cost", "10"), ("hashing.lanes", "1")]).await;
+    app.register_john().await;
+    let token = app.token().await;
+    let (answers, profiles) = tokio::join!(storm(&app, 8), async {
+        let mut profiles = 0;
+        // Eight checks, one after the other, take longer than forty profiles, one after the other.
+        for _ in 0..40 {
+            app.me(&token).await.expect_json(200);
+            profiles += 1;
+        }
+        profiles
+    });
+    assert_eq!(profiles, 40);
+    assert_eq!(tally(&answers), (8, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn equal_logins_at_once_all_get_in() {
+    let app = TestApp::start().await;
+    app.register(&json!({"name": NAME, "email": EMAIL, "password": PASSWORD})).await.expect_json(201);
+    for answer in soon("all", all((0..24).map(|_| app.login(EMAIL, PASSWORD)))).await {
+        answer.expect_json(200);
+    }
+}

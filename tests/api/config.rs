@@ -1,0 +1,268 @@
+//! Configuration: its layers, its mistakes, and the one line that says how to mend each.
+
+use std::net::TcpListener;
+
+use crate::harness::program::Start;
+use crate::harness::{Home, SECRET, TestDatabase};
+
+/// A server that is not there, told apart by its port.
+fn nowhere(port: u16) -> String {
+    format!("postgresql://rollcall:very-secret-password@127.0.0.1:{port}/none")
+}
+
+/// Runs `migrate`, which fails on the database that the layers lead to, and checks that it is the one at `port`.
+async fn expect_database(start: Start, port: u16) {
+    let exit = start.run().await;
+    exit.expect_failure(&[&format!("cannot use PostgreSQL at 127.0.0.1:{port}"), "database.url", "DATABASE_URL"]);
+    assert!(!exit.stderr.contains("very-secret"), "{}", exit.stderr);
+}
+
+/// Checks that `serve` with this variable fails with these words.
+async fn expect_variable(name: &str, value: &str, words: &[&str]) {
+    Home::new().serve().env(name, value).run().await.expect_failure(words);
+}
+
+/// Checks that `serve` with this file fails with these words.
+async fn expect_file(text: &str, words: &[&str]) {
+    let home = Home::new();
+    let path = home.write("rollcall.toml", text);
+    home.program(&["--config", path.to_str().unwrap()]).run().await.expect_failure(words);
+}
+
+#[tokio::test]
+async fn each_layer_goes_over_the_one_before() {
+    let home = Home::new();
+    let file = home.write("rollcall.toml", &format!("[database]\nurl = \"{}\"\n", nowhere(1)));
+    let migrate = || home.program(&["migrate", "--config", file.to_str().unwrap()]);
+    expect_database(migrate(), 1).await;
+    expect_database(migrate().env("ROLLCALL__DATABASE__URL", &nowhere(2)), 2).await;
+    expect_database(migrate().env("ROLLCALL__DATABASE__URL", &nowhere(2)).env("DATABASE_URL", &nowhere(3)), 3).await;
+}
+
+#[tokio::test]
+async fn a_dotenv_file_counts_where_the_environment_is_silent() {
+    let home = Home::new();
+    let file = home.write("rollcall.toml", &format!("[database]\nurl = \"{}\"\n", nowhere(1)));
+    home.write(".env", &format!("# Database\nDATABASE_URL={}\nexport DEBUG=\"False\"\n", nowhere(4)));
+    let migrate = || home.program(&["migrate", "--config", file.to_str().unwrap()]);
+    expect_database(migrate(), 4).await;
+    expect_database(migrate().env("DATABASE_URL", &nowhere(5)), 5).await;
+    home.write(".env", &format!("ROLLCALL__DATABASE__URL='{}'\n", nowhere(6)));
+    expect_database(migrate(), 6).await;
+}
+
+#[tokio::test]
+async fn an_empty_variable_is_none() {
+    let home = Home::new();
+    let migrate = home.program(&["migrate"]).env("ROLLCALL__DATABASE__URL", &nowhere(2));
+    expect_database(migrate.env("DATABASE_URL", "").env("JWT_SECRET", "").env("DEBUG", ""), 2).await;
+}
+
+#[tokio::test]
+async fn the_seeds_variables_set_what_they_always_set() {
+    let (home, db) = (Home::new(), TestDatabase::migrated().await);
+    let start =
+        home.program(&["serve"]).env("DATABASE_URL", &db.url()).env("JWT_SECRET", SECRET).env("API_HOST", "127.0.0.2");
+    let start = start.env("API_PORT", "0").env("DEBUG", "True").env("ROLLCALL__TELEMETRY__ADMIN_ADDR", "127.0.0.1:0");
+    let service = start.env("ROLLCALL__HASHING__COST", "4").env("ROLLCALL__HASHING__LANES", "1").ready().await;
+    assert_eq!(service.addr.ip().to_string(), "127.0.0.2");
+    service.register_john().await;
+    service.token().await;
+    let exit = service.stop().await;
+    assert_eq!(exit.code, Some(0));
+    assert!(exit.stderr.contains("\"level\":\"DEBUG\""), "{}", exit.stderr);
+}
+
+#[tokio::test]
+async fn the_schemes_of_sqlalchemy_are_understood() {
+    let (home, db) = (Home::new(), TestDatabase::migrated().await);
+    let url = db.url().replace("postgresql://", "postgresql+psycopg2://");
+    let exit = home.program(&["migrate"]).env("DATABASE_URL", &url).run().await;
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+}
+
+#[tokio::test]
+async fn every_key_may_come_from_the_environment() {
+    let defaults: toml::Table = include_str!("../../config/rollcall.toml").parse().unwrap();
+    let home = Home::new();
+    let mut migrate = home.program(&["migrate"]);
+    for (section, value) in &defaults {
+        for (key, value) in value.as_table().into_iter().flatten() {
+            let name = format!("ROLLCALL__{}__{}", section.to_uppercase(), key.to_uppercase());
+            migrate = migrate.env(&name, value.as_str().unwrap_or(&value.to_string()));
+        }
+    }
+    expect_database(migrate.env("DATABASE_URL", &nowhere(7)).env("ROLLCALL__DATA_DIR", "x"), 7).await;
+}
+
+#[tokio::test]
+async fn unknown_keys_are_errors_wherever_they_stand() {
+    expect_file("[hashing]\ncosts = 12\n", &["unknown key hashing.costs", "rollcall.toml"]).await;
+    expect_file("cost = 12\n", &["unknown key cost", "rollcall.toml"]).await;
+    expect_file("[nothing]\n[nothing.at]\nall = 1\n", &["unknown key nothing.at.all"]).await;
+    let name = "ROLLCALL__HASHING__COSTS";
+    expect_variable(name, "12", &["unknown key hashing.costs", name, "environment"]).await;
+    let home = Home::new();
+    home.write(".env", "ROLLCALL__SERVER__PROT=1\n");
+    let exit = home.program(&[]).run().await;
+    exit.expect_failure(&["unknown key server.prot", "ROLLCALL__SERVER__PROT", ".env"]);
+}
+
+#[tokio::test]
+async fn values_of_the_wrong_type_are_errors() {
+    expect_file("[hashing]\ncost = \"twelve\"\n", &["hashing.cost", "rollcall.toml", "whole number from 4 to 15"])
+        .await;
+    expect_file("[hashing]\ncost = 12.5\n", &["hashing.cost", "whole number from 4 to 15"]).await;
+    expect_file("[hashing]\ncost = true\n", &["hashing.cost", "whole number from 4 to 15"]).await;
+    expect_file("[server]\nhost = 1\n", &["server.host", "must be a string"]).await;
+    expect_file("[limits]\nenabled = \"yes\"\n", &["limits.enabled", "true or false"]).await;
+    expect_file("server = 1\n", &["server"]).await;
+    expect_variable("ROLLCALL__HASHING__COST", "abc", &["hashing.cost", "ROLLCALL__HASHING__COST in the environment"])
+        .await;
+    expect_variable("ROLLCALL__LIMITS__ENABLED", "maybe", &["limits.enabled", "true or false"]).await;
+    expect_variable("API_PORT", "http", &["server.port", "API_PORT in the environment", "0 to 65535"]).await;
+    expect_variable("DEBUG", "perhaps", &["DEBUG", "True or False"]).await;
+}
+
+#[tokio::test]
+async fn values_out_of_range_are_errors() {
+    for cost in ["3", "16", "-1", "99999999999999999999"] {
+        expect_variable("ROLLCALL__HASHING__COST", cost, &["hashing.cost", "from 4 to 15"]).await;
+    }
+    expect_variable("API_PORT", "65536", &["server.port", "API_PORT", "0 to 65535"]).await;
+    expect_variable("ROLLCALL__HASHING__NICENESS", "20", &["hashing.niceness", "0 to 19"]).await;
+    expect_variable("ROLLCALL__TOKENS__TTL_S", "0", &["tokens.ttl_s"]).await;
+    expect_variable("ROLLCALL__DATABASE__POOL_SIZE", "0", &["database.pool_size"]).await;
+    expect_variable("ROLLCALL__SERVER__BODY_TIMEOUT_MS", "0", &["server.body_timeout_ms"]).await;
+    expect_variable("ROLLCALL__TELEMETRY__ADMIN_ADDR", "9000", &["telemetry.admin_addr", "127.0.0.1:9000", "off"])
+        .await;
+    expect_variable("ROLLCALL__TELEMETRY__LOG_FORMAT", "xml", &["telemetry.log_format", "auto, text or json"]).await;
+    expect_variable("ROLLCALL__TELEMETRY__LOG_FILTER", "a=b=c", &["telemetry.log_filter"]).await;
+    expect_variable("ROLLCALL__HASHING__KERNEL", "md5", &["hashing.kernel", "interleaved or crate"]).await;
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_read_are_errors() {
+    let home = Home::new();
+    let exit = home.program(&["--config", "nowhere.toml"]).run().await;
+    exit.expect_failure(&["cannot read nowhere.toml", "--config"]);
+    expect_file("[hashing]\n\ncost = = 12\n", &["rollcall.toml", "line 3"]).await;
+    expect_file("[tokens]\nsecret = \"do-not-show-me\n", &["rollcall.toml", "line 2"]).await;
+    let home = Home::new();
+    home.write(".env", "JWT_SECRET='do-not-show-me\n");
+    let exit = home.program(&[]).run().await;
+    exit.expect_failure(&[".env"]);
+    assert!(!exit.stderr.contains("do-not-show-me"), "{}", exit.stderr);
+}
+
+#[tokio::test]
+async fn a_short_secret_is_refused_and_not_shown() {
+    let short = "only-31-bytes-of-secret-here...";
+    assert_eq!(short.len(), 31);
+    let home = Home::new();
+    for start in [home.serve().env("JWT_SECRET", short), home.serve().env("ROLLCALL__TOKENS__SECRET", short)] {
+        let exit = start.run().await;
+        exit.expect_failure(&[
+            "tokens.secret",
+            "SECRET in the environment",
+            "at least 32 bytes",
+            "openssl rand -hex 32",
+        ]);
+        assert!(!exit.stderr.contains(short), "{}", exit.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_secret_must_be_given_with_a_database() {
+    let (home, db) = (Home::new(), TestDatabase::migrated().await);
+    let exit = home.serve_on(&db).without("JWT_SECRET").run().await;
+    exit.expect_failure(&["tokens.secret", "JWT_SECRET", "openssl rand -hex 32"]);
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_an_error() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    expect_variable("API_PORT", &port, &["cannot listen on 127.0.0.1", &port, "server.port", "API_PORT"]).await;
+    let admin = format!("127.0.0.1:{port}");
+    expect_variable("ROLLCALL__TELEMETRY__ADMIN_ADDR", &admin, &["cannot listen on", &port, "telemetry.admin_addr"])
+        .await;
+    expect_variable("API_HOST", "192.0.2.1", &["cannot listen on 192.0.2.1", "server.host", "API_HOST"]).await;
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_reached_is_an_error() {
+    let home = Home::new();
+    let serve = home.serve().env("JWT_SECRET", SECRET);
+    expect_database(serve.env("DATABASE_URL", &nowhere(1)), 1).await;
+    let db = TestDatabase::migrated().await;
+    let absent = db.url().replace("/t_", "/absent_");
+    let exit = home.serve_on(&db).env("DATABASE_URL", &absent).run().await;
+    exit.expect_failure(&["cannot use PostgreSQL", "does not exist", "database.url"]);
+    for url in ["not a url", "mysql://root@localhost/x", "postgresql://"] {
+        let exit = home.serve().env("JWT_SECRET", SECRET).env("DATABASE_URL", url).run().await;
+        exit.expect_failure(&["database.url"]);
+    }
+}
+
+#[tokio::test]
+async fn a_data_directory_that_cannot_be_written_is_an_error() {
+    let home = Home::new();
+    // Below a regular file, where not even root can make a directory.
+    let file = home.write("file", "");
+    let exit = home.serve().env("ROLLCALL__DATA_DIR", file.join("data").to_str().unwrap()).run().await;
+    exit.expect_failure(&["data_dir", "cannot be used", "set data_dir to a directory"]);
+    let exit = home.serve().env("ROLLCALL__DATA_DIR", file.to_str().unwrap()).run().await;
+    exit.expect_failure(&["data_dir", "cannot be used"]);
+}
+
+#[tokio::test]
+async fn a_data_directory_that_is_too_long_for_a_socket_is_an_error() {
+    let home = Home::new();
+    let long = home.path().join("x".repeat(100));
+    let exit = home.serve().env("ROLLCALL__DATA_DIR", long.to_str().unwrap()).run().await;
+    exit.expect_failure(&["data_dir", "too long for a unix socket", "at most 103", "set data_dir to a shorter path"]);
+}
+
+#[tokio::test]
+async fn a_machine_without_postgresql_is_told_what_to_install() {
+    let exit = Home::new().serve().env("PG_BINDIR", "/nonexistent").run().await;
+    exit.expect_failure(&["no PostgreSQL server is installed", "install", "PG_BINDIR", "DATABASE_URL"]);
+}
+
+#[tokio::test]
+async fn wrong_usage_is_2() {
+    let home = Home::new();
+    for args in [&["nonsense"][..], &["--nonsense"], &["serve", "now"], &["--config"], &["migrate", "--force"], &["-x"]]
+    {
+        let exit = home.program(args).run().await;
+        assert_eq!(exit.code, Some(2), "{args:?} {exit:?}");
+        assert_eq!(exit.stdout, "");
+        assert!(exit.stderr.starts_with("error: "), "{exit:?}");
+    }
+}
+
+#[tokio::test]
+async fn help_is_everywhere() {
+    let home = Home::new();
+    let commands = ["serve", "migrate", "openapi", "check", "defaults"];
+    for args in
+        commands.iter().map(|command| vec![*command, "--help"]).chain([vec!["--help"], vec!["-h"], vec!["help"]])
+    {
+        let exit = home.program(&args).run().await;
+        assert_eq!(exit.code, Some(0), "{args:?} {exit:?}");
+        assert!(exit.stdout.contains("Usage: rollcall"), "{exit:?}");
+        assert_eq!(exit.stderr, "");
+    }
+    let overview = home.program(&["--help"]).run().await.stdout;
+    for command in commands {
+        assert!(overview.contains(command), "{command} in {overview}");
+    }
+    assert_eq!(home.program(&["--version"]).run().await.stdout, "rollcall 1.0.0\n");
+}
+
+#[tokio::test]
+async fn the_defaults_are_printed_as_they_are_compiled_in() {
+    let exit = Home::new().program(&["defaults"]).run().await;
+    assert_eq!((exit.code, exit.stdout.as_str()), (Some(0), include_str!("../../config/rollcall.toml")));
+}
