@@ -187,6 +187,10 @@ async fn a_row_that_is_locked_costs_its_own_request_only() {
     });
     held.expect_refusal(503, "unavailable");
     other.expect_refusal(401, "invalid_credentials");
+    // The statement ends with its caller's patience, so what was refused does not come about later.
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    until("the end of the wait", async || app.db.value::<i64>(waiting, &[]).await == 0).await;
     holder.batch_execute("ROLLBACK").await.unwrap();
     app.register(&john).await.expect_json(201);
 }

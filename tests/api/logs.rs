@@ -78,7 +78,7 @@ async fn nothing_of_anybody_is_logged_whatever_clients_send() {
         service.post_bytes("/api/users/login", body).await;
     }
     // A statement that fails is logged with its cause.
-    db.run("ALTER TABLE users ADD CONSTRAINT no_jane CHECK (name <> 'Jane Roe')").await;
+    db.run("ALTER TABLE users ADD CONSTRAINT no_roe CHECK (name <> 'Jane Roe')").await;
     let jane = service.register(&json!({"name": "Jane Roe", "email": "jane@example.com", "password": PASSWORD})).await;
     assert_eq!(jane.status, 503, "{jane:?}");
 

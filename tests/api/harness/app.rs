@@ -54,10 +54,6 @@ impl TestApp {
     pub fn admin(&self) -> Api {
         Api::new(self.app.admin_addr().unwrap())
     }
-
-    pub async fn stop(self) {
-        soon("a stop", self.app.stop()).await;
-    }
 }
 
 impl Deref for TestApp {

@@ -159,10 +159,6 @@ impl Program {
         }
     }
 
-    pub fn pid(&self) -> Pid {
-        self.pid
-    }
-
     pub fn stderr(&self) -> String {
         self.stderr.borrow().clone()
     }
@@ -221,10 +217,6 @@ impl Service {
     pub async fn kill(self) {
         self.program.signal(Signal::KILL);
         assert_eq!(self.program.exit().await.signal, Some(9));
-    }
-
-    pub fn api(&self) -> &Api {
-        &self.api
     }
 }
 

@@ -1,0 +1,282 @@
+//! The documents: OpenAPI, Swagger UI and ReDoc. What they say is true, and they need nothing from elsewhere.
+
+use std::collections::BTreeMap;
+
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+use crate::harness::api::john;
+use crate::harness::{Answer, Home, TestApp, Wire};
+
+const REGISTER: &str = "/api/users/register";
+const LOGIN: &str = "/api/users/login";
+const ME: &str = "/api/users/me";
+
+/// Resolves a schema that is only named.
+fn resolve<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
+    match schema["$ref"].as_str() {
+        Some(pointer) => document.pointer(pointer.strip_prefix('#').unwrap()).unwrap_or_else(|| panic!("{pointer}")),
+        None => schema,
+    }
+}
+
+/// Every example of `path` and `method` by media type, status and code.
+fn examples(document: &Value, path: &str, method: &str) -> BTreeMap<(String, String, String), Value> {
+    let mut found = BTreeMap::new();
+    for (status, response) in document["paths"][path][method]["responses"].as_object().unwrap() {
+        for (media, content) in response["content"].as_object().unwrap() {
+            for (code, example) in content["examples"].as_object().into_iter().flatten() {
+                found.insert((media.clone(), status.clone(), code.clone()), example["value"].clone());
+            }
+        }
+    }
+    found
+}
+
+async fn document(app: &TestApp) -> Value {
+    app.get("/openapi.json").await.expect_json(200)
+}
+
+#[tokio::test]
+async fn the_document_is_openapi_3_1_with_every_endpoint() {
+    let app = TestApp::start().await;
+    let document = document(&app).await;
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1."), "{}", document["openapi"]);
+    assert_eq!(document["info"]["title"], "User Management API");
+    assert_eq!(document["info"]["version"], "1.0.0");
+    let endpoints: Vec<_> = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, item)| item.as_object().unwrap().keys().map(move |method| format!("{method} {path}")))
+        .collect();
+    for endpoint in ["get /", "post /api/users/register", "post /api/users/login", "get /api/users/me"] {
+        assert!(endpoints.iter().any(|found| found == endpoint), "{endpoint} in {endpoints:?}");
+    }
+    assert_eq!(document["paths"][ME]["get"]["security"], json!([{"bearer": []}]));
+    assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
+}
+
+#[tokio::test]
+async fn every_status_that_an_endpoint_answers_with_is_described() {
+    let app = TestApp::start().await;
+    let document = document(&app).await;
+    for (path, method, statuses) in [
+        ("/", "get", &["200"][..]),
+        (REGISTER, "post", &["201", "400", "408", "409", "413", "415", "422", "500", "503"]),
+        (LOGIN, "post", &["200", "400", "401", "408", "413", "415", "422", "500", "503"]),
+        (ME, "get", &["200", "401", "403", "500", "503"]),
+    ] {
+        let responses = document["paths"][path][method]["responses"].as_object().unwrap();
+        for status in statuses {
+            let response = responses.get(*status).unwrap_or_else(|| panic!("{status} of {path}"));
+            assert!(response["description"].as_str().is_some_and(|words| !words.is_empty()));
+            if *status >= "400" {
+                for media in ["application/json", "application/problem+json"] {
+                    let examples = response["content"][media]["examples"].as_object();
+                    assert!(examples.is_some_and(|examples| !examples.is_empty()), "{status} of {path} as {media}");
+                }
+            }
+            if *status == "503" {
+                assert!(response["headers"]["Retry-After"].is_object(), "{path}");
+            }
+            if *status == "401" {
+                assert!(response["headers"]["WWW-Authenticate"].is_object(), "{path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn schemas_of_requests_and_successes_have_an_example_for_every_field() {
+    let app = TestApp::start().await;
+    let document = document(&app).await;
+    let mut schemas = Vec::new();
+    for (path, method, status) in
+        [("/", "get", "200"), (REGISTER, "post", "201"), (LOGIN, "post", "200"), (ME, "get", "200")]
+    {
+        let operation = &document["paths"][path][method];
+        schemas.push(&operation["responses"][status]["content"]["application/json"]["schema"]);
+        if method == "post" {
+            schemas.push(&operation["requestBody"]["content"]["application/json"]["schema"]);
+        }
+    }
+    let mut fields = 0;
+    while let Some(schema) = schemas.pop() {
+        let properties = resolve(&document, schema)["properties"].as_object().unwrap_or_else(|| panic!("{schema}"));
+        for (name, property) in properties {
+            if resolve(&document, property)["properties"].is_object() {
+                schemas.push(property);
+            } else {
+                let has_example = ["example", "examples"].iter().any(|key| !property[key].is_null());
+                assert!(has_example, "{name}: {property}");
+                fields += 1;
+            }
+        }
+    }
+    assert!(fields > 15, "{fields}");
+}
+
+/// What the service really answers, by path and code, in one of its two formats.
+async fn real_refusals(app: &TestApp, accept: &str) -> Vec<(&'static str, Answer)> {
+    let send = async |method: &str, path: &str, content_type: &str, body: String| {
+        let request = app.request(method, path).header("accept", accept).header("content-type", content_type);
+        app.send(request.body(Full::from(body)).unwrap()).await
+    };
+    let json = "application/json";
+    let mut answers = Vec::new();
+    for path in [REGISTER, LOGIN] {
+        for body in ["{", "[]", r#"{"a":1,"a":1}"#, &" ".repeat(65_537)] {
+            answers.push((path, send("POST", path, json, body.to_owned()).await));
+        }
+        answers.push((path, send("POST", path, "text/plain", "{}".to_owned()).await));
+        let mut slow = Wire::open(app.addr).await;
+        slow.send(format!(
+            "POST {path} HTTP/1.1\r\nhost: t\r\naccept: {accept}\r\ncontent-type: {json}\r\ncontent-length: 2\r\n\r\n"
+        ))
+        .await;
+        answers.push((path, slow.answer().await));
+        let mut broken = Wire::open(app.addr).await;
+        broken.send(format!("POST {path} HTTP/1.1\r\nhost: t\r\naccept: {accept}\r\ncontent-type: {json}\r\ntransfer-encoding: chunked\r\n\r\nno number\r\n")).await;
+        answers.push((path, broken.answer().await));
+    }
+    answers.push((REGISTER, send("POST", REGISTER, json, john().to_string()).await));
+    let two_rules = r#"{"name":"A","email":"nobody","password":"SecurePassword"}"#;
+    answers.push((REGISTER, send("POST", REGISTER, json, two_rules.to_owned()).await));
+    answers.push((LOGIN, send("POST", LOGIN, json, "{}".to_owned()).await));
+    answers.push((LOGIN, send("POST", LOGIN, json, r#"{"email":"a@example.com","password":"x"}"#.to_owned()).await));
+    answers.push((LOGIN, send("POST", LOGIN, json, r#"{"email":"a@example.com","password":1}"#.to_owned()).await));
+    answers.push((ME, send("GET", ME, json, String::new()).await));
+    let bad = app.request("GET", ME).header("accept", accept).header("authorization", "Bearer x");
+    answers.push((ME, app.send(bad.body(Full::default()).unwrap()).await));
+    app.db.fail().await;
+    answers.push((LOGIN, send("POST", LOGIN, json, r#"{"email":"a@example.com","password":"x"}"#.to_owned()).await));
+    app.db.recover().await;
+    answers
+}
+
+#[tokio::test]
+async fn examples_are_what_the_service_really_answers() {
+    let app = TestApp::with(&[("server.body_timeout_ms", "100"), ("database.timeout_ms", "500")]).await;
+    app.register_john().await;
+    let document = document(&app).await;
+    for (accept, code_at) in [("application/json", "/error/code"), ("application/problem+json", "/code")] {
+        let mut seen = 0;
+        for (path, answer) in real_refusals(&app, accept).await {
+            let method = if path == ME { "get" } else { "post" };
+            let body = answer.json();
+            let code = body.pointer(code_at).and_then(Value::as_str).unwrap_or_else(|| panic!("{answer:?}")).to_owned();
+            let key = (accept.to_owned(), answer.status.as_str().to_owned(), code);
+            let examples = examples(&document, path, method);
+            assert_eq!(examples.get(&key), Some(&body), "{key:?} of {path}: {answer:?}");
+            seen += 1;
+        }
+        assert_eq!(seen, 22);
+    }
+}
+
+#[tokio::test]
+async fn successes_have_the_fields_that_the_document_requires() {
+    let app = TestApp::start().await;
+    let document = document(&app).await;
+    let registered = app.register(&john()).await.expect_json(201);
+    let login = app.login(crate::harness::EMAIL, crate::harness::PASSWORD).await.expect_json(200);
+    let me = app.me(login["data"]["token"].as_str().unwrap()).await.expect_json(200);
+    let root = app.get("/").await.expect_json(200);
+    for (path, method, status, body) in [
+        ("/", "get", "200", root),
+        (REGISTER, "post", "201", registered),
+        (LOGIN, "post", "200", login),
+        (ME, "get", "200", me),
+    ] {
+        let response = &document["paths"][path][method]["responses"][status];
+        let mut pairs = vec![(&response["content"]["application/json"]["schema"], &body)];
+        while let Some((schema, value)) = pairs.pop() {
+            let schema = resolve(&document, schema);
+            let required: Vec<_> =
+                schema["required"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+            let mut told: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
+            told.sort_unstable();
+            let mut required_sorted = required.clone();
+            required_sorted.sort_unstable();
+            assert_eq!(told, required_sorted, "{path}");
+            for name in required {
+                if value[name].is_object() {
+                    pairs.push((&schema["properties"][name], &value[name]));
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_program_prints_the_document_that_the_service_serves() {
+    let app = TestApp::start().await;
+    let exit = Home::new().program(&["openapi"]).run().await;
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    assert_eq!(serde_json::from_str::<Value>(&exit.stdout).unwrap(), document(&app).await);
+}
+
+/// The values of `src` and `href` in a page.
+fn links(page: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for attribute in [" src=\"", " href=\""] {
+        found.extend(page.split(attribute).skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()));
+    }
+    found
+}
+
+/// Checks a page and every file that it names; gives the number of files.
+async fn expect_page(app: &TestApp, path: &str) -> usize {
+    let page = app.get(path).await;
+    assert_eq!(page.status, 200);
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    assert!(page.header("content-security-policy").unwrap().contains("default-src 'self'"));
+    let text = page.text();
+    let mut files = 0;
+    for link in links(&text) {
+        assert!(!link.contains("//"), "{path} loads {link}");
+        if link == "/docs/" {
+            continue;
+        }
+        let target =
+            if link.starts_with('/') { link.clone() } else { format!("/docs/{}", link.trim_start_matches("./")) };
+        let file = app.get(&target).await;
+        assert_eq!(file.status, 200, "{target}");
+        let expected = match target.rsplit('.').next().unwrap() {
+            "js" => "text/javascript",
+            "css" => "text/css",
+            "png" => "image/png",
+            other => panic!("{other}"),
+        };
+        assert!(
+            file.header("content-type").unwrap().starts_with(expected),
+            "{target}: {:?}",
+            file.header("content-type")
+        );
+        assert_eq!(file.header("x-content-type-options"), Some("nosniff"));
+        assert!(!file.body.is_empty());
+        files += 1;
+    }
+    for scheme in ["http://", "https://"] {
+        assert!(!text.contains(scheme), "{path} names {scheme}");
+    }
+    files
+}
+
+#[tokio::test]
+async fn swagger_ui_and_all_its_files_are_served() {
+    let app = TestApp::start().await;
+    assert!(expect_page(&app, "/docs").await >= 5);
+    let initializer = app.get("/docs/swagger-initializer.js").await.text();
+    assert!(initializer.contains("/openapi.json"), "{initializer}");
+    assert!(!initializer.contains("petstore"), "{initializer}");
+}
+
+#[tokio::test]
+async fn redoc_and_all_its_files_are_served() {
+    let app = TestApp::start().await;
+    assert!(expect_page(&app, "/redoc").await >= 1);
+    let script = app.get("/redoc/redoc.js").await.text();
+    assert!(script.contains("/openapi.json") && script.contains("Redoc"));
+}

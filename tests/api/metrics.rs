@@ -1,0 +1,209 @@
+//! The admin listener: metrics, and whether the service lives and is ready.
+
+use std::collections::HashMap;
+
+use http_body_util::Full;
+
+use crate::harness::{Api, EMAIL, PASSWORD, TestApp, Wire, all, soon, until};
+
+/// Every sample by its name with labels.
+async fn samples(admin: &Api) -> HashMap<String, f64> {
+    let answer = admin.get("/metrics").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let text = answer.text();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| line.rsplit_once(' ').unwrap())
+        .map(|(name, value)| (name.to_owned(), value.parse().unwrap()))
+        .collect()
+}
+
+async fn sample(admin: &Api, name: &str) -> f64 {
+    samples(admin).await.get(name).copied().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn every_metric_is_there_from_the_start() {
+    let app = TestApp::start().await;
+    app.register_john().await;
+    app.token().await;
+    let text = app.admin().get("/metrics").await.text();
+    for (name, kind) in [
+        ("http_requests_total", "counter"),
+        ("http_request_duration_seconds", "histogram"),
+        ("http_connections", "gauge"),
+        ("hash_queue_depth", "gauge"),
+        ("hash_wait_seconds", "histogram"),
+        ("hash_duration_seconds", "histogram"),
+        ("hash_refusals_total", "counter"),
+        ("hash_abandoned_total", "counter"),
+        ("hash_lanes_busy", "gauge"),
+        ("hash_wait_estimate_seconds", "gauge"),
+        ("db_pool_connections", "gauge"),
+        ("db_pool_waiting", "gauge"),
+        ("db_batch_size", "histogram"),
+        ("db_statement_duration_seconds", "histogram"),
+        ("actor_restarts_total", "counter"),
+    ] {
+        assert!(text.contains(&format!("# TYPE rollcall_{name} {kind}\n")), "{name} in {text}");
+        assert!(text.contains(&format!("# HELP rollcall_{name} ")), "{name} has its words");
+    }
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_route_and_status() {
+    let app = TestApp::start().await;
+    let admin = app.admin();
+    app.register_john().await;
+    app.login(EMAIL, PASSWORD).await;
+    for _ in 0..3 {
+        app.login(EMAIL, "WrongPass123").await;
+    }
+    app.get("/some/hostile\"path").await;
+    app.get("/nowhere?a=b").await;
+    let mut garbage = Wire::open(app.addr).await;
+    garbage.send("garbage\r\n\r\n").await;
+    garbage.answer().await;
+    let samples = samples(&admin).await;
+    for (route, status, count) in [
+        ("/api/users/register", 201, 1.0),
+        ("/api/users/login", 200, 1.0),
+        ("/api/users/login", 401, 3.0),
+        ("unknown", 404, 2.0),
+        ("unknown", 400, 1.0),
+    ] {
+        let name = format!("rollcall_http_requests_total{{route=\"{route}\",status=\"{status}\"}}");
+        assert_eq!(samples.get(&name), Some(&count), "{name} in {samples:?}");
+    }
+    assert_eq!(samples["rollcall_http_request_duration_seconds_count{route=\"/api/users/login\"}"], 4.0);
+    assert_eq!(samples["rollcall_hash_duration_seconds_count"], 5.0, "one hash each, for the unknown too");
+    assert_eq!(samples["rollcall_db_batch_size_count{statement=\"insert\"}"], 1.0);
+    assert_eq!(samples["rollcall_db_batch_size_sum{statement=\"find_by_email\"}"], 4.0);
+    assert!(!samples.keys().any(|name| name.contains("hostile") || name.contains("nowhere")), "{samples:?}");
+}
+
+#[tokio::test]
+async fn open_connections_are_counted_while_they_are_open() {
+    let app = TestApp::start().await;
+    let admin = app.admin();
+    let mut wire = Wire::open(app.addr).await;
+    wire.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    wire.answer().await;
+    assert_eq!(sample(&admin, "rollcall_http_connections").await, 1.0);
+    drop(wire);
+    until("no connection", async || sample(&admin, "rollcall_http_connections").await == 0.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_of_password_checks_is_seen_and_passes() {
+    let app = TestApp::with(&[("hashing.cost", "10"), ("hashing.lanes", "1"), ("hashing.queue_max", "4")]).await;
+    let admin = app.admin();
+    let crowd = async {
+        let logins = (0..12).map(|n| {
+            let app = &app;
+            async move { app.login(EMAIL, &format!("WrongPass{n}")).await }
+        });
+        soon("the crowd", all(logins)).await
+    };
+    let seen = until("a queue", async || {
+        let samples = samples(&admin).await;
+        samples["rollcall_hash_queue_depth"] > 0.0 && samples["rollcall_hash_lanes_busy"] > 0.0
+    });
+    let (answers, ()) = tokio::join!(crowd, seen);
+    let busy = answers.iter().filter(|answer| answer.status == 503).count();
+    until("an empty queue", async || {
+        let samples = samples(&admin).await;
+        samples["rollcall_hash_queue_depth"] == 0.0 && samples["rollcall_hash_lanes_busy"] == 0.0
+    })
+    .await;
+    let samples = samples(&admin).await;
+    let refused: f64 = samples
+        .iter()
+        .filter(|(name, _)| name.starts_with("rollcall_hash_refusals_total"))
+        .map(|(_, count)| count)
+        .sum();
+    assert_eq!(refused as usize, busy);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn password_checks_whose_callers_left_are_not_computed() {
+    let app = TestApp::with(&[("hashing.cost", "12"), ("hashing.lanes", "1")]).await;
+    let admin = app.admin();
+    let mut wires = Vec::new();
+    for n in 0..6 {
+        let body = format!(r#"{{"email":"a@example.com","password":"WrongPass{n}"}}"#);
+        let mut wire = Wire::open(app.addr).await;
+        let head = "POST /api/users/login HTTP/1.1\r\nhost: test\r\ncontent-type: application/json";
+        wire.send(format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len())).await;
+        wires.push(wire);
+    }
+    until("a queue", async || sample(&admin, "rollcall_hash_queue_depth").await >= 4.0).await;
+    drop(wires);
+    until("an empty queue", async || sample(&admin, "rollcall_hash_queue_depth").await == 0.0).await;
+    until("an idle engine", async || sample(&admin, "rollcall_hash_lanes_busy").await == 0.0).await;
+    assert!(sample(&admin, "rollcall_hash_abandoned_total").await >= 1.0);
+}
+
+#[tokio::test]
+async fn a_service_that_runs_is_live_and_ready() {
+    let app = TestApp::start().await;
+    for path in ["/livez", "/readyz"] {
+        let answer = app.admin().get(path).await;
+        assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "ok"), "{path}");
+        assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
+    }
+}
+
+#[tokio::test]
+async fn a_service_without_its_database_is_live_but_not_ready() {
+    let app = TestApp::start().await;
+    let admin = app.admin();
+    app.db.fail().await;
+    until("not ready", async || admin.get("/readyz").await.status == 503).await;
+    assert_eq!(admin.get("/livez").await.status, 200);
+    app.db.recover().await;
+    until("ready", async || admin.get("/readyz").await.status == 200).await;
+}
+
+#[tokio::test]
+async fn a_service_about_to_stop_is_live_but_not_ready() {
+    let app = TestApp::start().await;
+    let admin = app.admin();
+    // A request that is still arriving keeps the service from stopping.
+    let mut wire = Wire::open(app.addr).await;
+    let head = "POST /api/users/login HTTP/1.1\r\nhost: test\r\ncontent-type: application/json";
+    wire.send(format!("{head}\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n")).await;
+    assert_eq!(wire.answer().await.status, 100);
+    let TestApp { app, .. } = app;
+    let stopping = tokio::spawn(app.stop());
+    until("not ready", async || admin.get("/readyz").await.status == 503).await;
+    assert_eq!(admin.get("/readyz").await.text(), "stopping");
+    assert_eq!(admin.get("/livez").await.status, 200);
+    wire.send("{}").await;
+    wire.answer().await.expect_refusal(400, "missing_credentials");
+    soon("the stop", stopping).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_admin_listener_serves_nothing_else() {
+    let app = TestApp::start().await;
+    let admin = app.admin();
+    for path in ["/", "/api/users/me", "/docs", "/metrics/", "/debug"] {
+        let answer = admin.get(path).await;
+        assert_eq!(answer.status, 404, "{path}");
+        assert_eq!(answer.json()["error"]["code"], "not_found");
+    }
+    let answer = admin.send(admin.request("POST", "/metrics").body(Full::default()).unwrap()).await;
+    assert_eq!((answer.status.as_u16(), answer.header("allow")), (405, Some("GET, HEAD")));
+    for path in ["/metrics", "/livez", "/readyz"] {
+        app.get(path).await.expect_refusal(404, "not_found");
+    }
+}
+
+#[tokio::test]
+async fn the_admin_listener_can_be_turned_off() {
+    let app = TestApp::with(&[("telemetry.admin_addr", "off")]).await;
+    assert_eq!(app.app.admin_addr(), None);
+    app.get("/").await.expect_json(200);
+}

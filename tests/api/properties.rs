@@ -1,0 +1,232 @@
+//! Properties of the parsed types, over inputs that nobody thought of.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, TestRunner};
+use rollcall::domain::claims::Claims;
+use rollcall::domain::email::Email;
+use rollcall::domain::name::Name;
+use rollcall::domain::password::Password;
+use rollcall::domain::user::{NotText, User};
+use rollcall::hashing::mcf::Mcf;
+use rollcall::http::body::{BodyError, Fields};
+use serde_json::Value;
+use time::OffsetDateTime;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use crate::harness::TestDatabase;
+
+/// Text that is nearly an address, with one oddity or another.
+fn nearly_email() -> impl Strategy<Value = String> {
+    let atom = "[A-Za-z0-9._%+-]{1,12}";
+    prop_oneof![
+        4 => (atom, "[A-Za-z0-9.-]{1,12}", "[A-Za-z]{1,6}").prop_map(|(a, b, c)| format!("{a}@{b}.{c}")),
+        2 => "[a-zA-Z0-9._%+@ \\-\n\u{e9}\u{212a}\u{17f}]{0,30}",
+        1 => ("[a-z]{180,245}", "[a-z]{2,10}").prop_map(|(a, b)| format!("{a}@{b}.com")),
+        1 => any::<String>(),
+    ]
+}
+
+/// JSON of any shape, whose objects have no key twice.
+fn json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 40, 6, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..6).prop_map(Value::from),
+            proptest::collection::hash_map(any::<String>(), inner, 0..6)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+/// What `Fields` must make of `value`, key by key.
+fn expect_fields(text: &str, value: &Value) -> Result<(), TestCaseError> {
+    let parsed = Fields::parse(text.as_bytes());
+    let Some(object) = value.as_object() else {
+        prop_assert_eq!(parsed.err(), Some(BodyError::NotAnObject));
+        return Ok(());
+    };
+    let mut fields = parsed.map_err(|error| TestCaseError::fail(format!("{error}: {text}")))?;
+    for (key, value) in object {
+        let expected = match value {
+            Value::String(text) => Ok(text.clone()),
+            Value::Null => Err(NotText::Missing),
+            _ => Err(NotText::OtherType),
+        };
+        prop_assert_eq!(fields.take(key).map(|text| text.to_string()), expected);
+        prop_assert_eq!(fields.take(key).err(), Some(NotText::Missing), "taken out once");
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn an_email_is_lower_case_and_parses_to_itself(text in nearly_email()) {
+        if let Ok(email) = Email::parse(&text) {
+            prop_assert_eq!(email.as_str(), text.to_lowercase());
+            prop_assert!(email.as_str().len() <= 254);
+            prop_assert_eq!(Email::parse(email.as_str()).ok(), Some(email));
+        }
+    }
+
+    #[test]
+    fn a_name_is_trimmed_and_parses_to_itself(text in prop_oneof![any::<String>(), "[ \t\u{a0}]{0,3}.{0,110}[ \u{2003}\n]{0,3}"]) {
+        match Name::parse(&text) {
+            Ok(name) => {
+                prop_assert_eq!(name.as_str(), text.trim());
+                prop_assert!((1..=100).contains(&name.as_str().chars().count()));
+                prop_assert!(!name.as_str().chars().any(char::is_control));
+                prop_assert_eq!(Name::parse(name.as_str()).ok(), Some(name));
+            }
+            Err(_) => {
+                let trimmed = text.trim();
+                let count = trimmed.chars().count();
+                prop_assert!(count == 0 || count > 100 || trimmed.chars().any(char::is_control), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_password_is_chosen_if_and_only_if_it_keeps_every_rule(text in prop_oneof!["[aA1\u{0}é\u{1f600}]{6,40}", "[a-zA-Z0-9]{0,90}", any::<String>()]) {
+        let keeps = text.chars().count() >= 8
+            && text.len() <= 72
+            && text.chars().any(char::is_uppercase)
+            && text.chars().any(char::is_lowercase)
+            && text.chars().any(|c| c.is_ascii_digit())
+            && !text.contains('\0');
+        let chosen = Password::choose(Zeroizing::new(text.clone()));
+        prop_assert_eq!(chosen.is_ok(), keeps);
+        if let Ok(password) = chosen {
+            prop_assert_eq!(password.as_bytes(), text.as_bytes(), "nothing is trimmed or folded");
+            prop_assert!(password.fits_bcrypt());
+        }
+    }
+
+    #[test]
+    fn a_broken_rule_is_told_once(text in any::<String>()) {
+        if let Err(broken) = Password::choose(Zeroizing::new(text)) {
+            let told: HashSet<_> = broken.iter().map(ToString::to_string).collect();
+            prop_assert!(!broken.is_empty() && told.len() == broken.len());
+        }
+    }
+
+    #[test]
+    fn fields_never_panic_whatever_the_bytes(bytes in vec(any::<u8>(), 0..200)) {
+        let ours = Fields::parse(&bytes).is_ok();
+        let theirs = serde_json::from_slice::<Value>(&bytes).is_ok_and(|value| value.is_object());
+        // Of bytes at random only an object without keys twice can be told by serde_json alone.
+        prop_assert!(!ours || theirs);
+    }
+
+    #[test]
+    fn fields_never_panic_on_what_is_nearly_json(text in "[\\{\\}\\[\\]\",:a0-9\\\\u d8ntrue.eE+-]{0,60}") {
+        let ours = Fields::parse(text.as_bytes());
+        let theirs = serde_json::from_str::<Value>(&text);
+        match ours {
+            Ok(_) => prop_assert!(theirs.is_ok_and(|value| value.is_object())),
+            Err(BodyError::NotAnObject) => prop_assert!(theirs.is_ok_and(|value| !value.is_object())),
+            Err(BodyError::DuplicateKey) => {}
+            Err(error) => prop_assert!(theirs.is_err(), "{error}: {text}"),
+        }
+    }
+
+    #[test]
+    fn fields_are_what_serde_json_reads_where_no_key_comes_twice(value in json()) {
+        expect_fields(&value.to_string(), &value)?;
+        expect_fields(&serde_json::to_string_pretty(&value).unwrap(), &value)?;
+    }
+
+    #[test]
+    fn a_key_twice_is_always_found(object in proptest::collection::hash_map("[a-z]{1,5}", json(), 1..5), at in any::<prop::sample::Index>()) {
+        let entries: Vec<_> = object.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
+        let again = at.get(&entries).clone();
+        let text = format!("{{{},{again}}}", entries.join(","));
+        prop_assert_eq!(Fields::parse(text.as_bytes()).err(), Some(BodyError::DuplicateKey), "{}", text);
+    }
+
+    #[test]
+    fn a_hash_is_written_as_it_was_read(cost in 4_u32..=31, salt in "[./A-Za-z0-9]{21}[.Oeu]", digest in "[./A-Za-z0-9]{30}[.CGKOSWaeimquy26]", version in "[aby]") {
+        let text = format!("$2{version}${cost:02}${salt}{digest}");
+        let parsed = text.parse::<Mcf>();
+        prop_assert!(parsed.is_ok(), "{}", text);
+        let parsed = parsed.unwrap();
+        prop_assert_eq!(parsed.encode(), text);
+    }
+
+    #[test]
+    fn no_text_makes_the_hash_parser_panic(text in prop_oneof![any::<String>(), "\\$2[abxy]?\\$[0-9]{0,3}\\$.{0,60}"]) {
+        if let Ok(parsed) = text.parse::<Mcf>() {
+            prop_assert_eq!(text.len(), 60);
+            prop_assert_eq!(parsed.encode().len(), 60);
+        }
+    }
+
+    #[test]
+    fn claims_hold_for_their_lifetime_and_survive_json(id in any::<u128>(), now in 0_i64..4_102_444_800, ttl in 1_u64..31_536_000) {
+        let user = User {
+            id: Uuid::from_u128(id),
+            name: Name::parse("A").unwrap(),
+            email: Email::parse("a@example.com").unwrap(),
+            created_at: OffsetDateTime::UNIX_EPOCH,
+        };
+        let claims = Claims::issue(&user, OffsetDateTime::from_unix_timestamp(now).unwrap(), Duration::from_secs(ttl));
+        prop_assert_eq!((claims.iat, claims.exp), (now, now + i64::try_from(ttl).unwrap()));
+        let json = serde_json::to_value(&claims).unwrap();
+        let keys: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
+        prop_assert_eq!(keys, ["email", "exp", "iat", "userId"]);
+        prop_assert_eq!(json["userId"].clone(), Value::from(user.id.hyphenated().to_string()));
+        prop_assert_eq!(serde_json::from_value::<Claims>(json).unwrap(), claims);
+    }
+}
+
+/// A thousand values of a strategy.
+fn thousand<T>(strategy: impl Strategy<Value = T>) -> Vec<T> {
+    let mut runner = TestRunner::new(Config::default());
+    (0..1_000).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect()
+}
+
+#[tokio::test]
+async fn the_database_accepts_every_address_that_parses() {
+    let db = TestDatabase::migrated().await;
+    let inputs = thousand(nearly_email());
+    let emails: HashSet<_> = inputs.iter().filter_map(|text| Email::parse(text).ok()).collect();
+    assert!(emails.len() > 200, "the strategy finds addresses: {}", emails.len());
+    let emails: Vec<_> = emails.iter().map(Email::as_str).collect();
+    let insert = "INSERT INTO users (name, email, password_hash) SELECT 'A', unnest($1::text[]), ''";
+    assert_eq!(
+        db.execute(insert, &[&emails]).await,
+        emails.len() as u64,
+        "all pass the CHECK, and none is another's twin"
+    );
+}
+
+#[tokio::test]
+async fn the_database_accepts_every_name_that_parses() {
+    let db = TestDatabase::migrated().await;
+    let names: Vec<_> =
+        thousand(prop_oneof![any::<String>(), ".{1,100}"]).iter().filter_map(|text| Name::parse(text).ok()).collect();
+    assert!(names.len() > 200, "the strategy finds names: {}", names.len());
+    let names: Vec<_> = names.iter().map(Name::as_str).collect();
+    let insert = "INSERT INTO users (name, email, password_hash)
+        SELECT name, 'user' || at || '@example.com', '' FROM unnest($1::text[]) WITH ORDINALITY AS names (name, at)";
+    assert_eq!(db.execute(insert, &[&names]).await, names.len() as u64);
+    let read: Vec<String> = db
+        .rows("SELECT name FROM users ORDER BY length(email), email", &[])
+        .await
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    assert_eq!(read, names, "and gives it back as it was");
+}
