@@ -164,11 +164,14 @@ fn place(settings: &tokio_postgres::Config) -> String {
     hosts.collect::<Vec<_>>().join(",")
 }
 
-/// The last error of a chain: what the system or the server said, without the wrappers' words around it.
+/// The last error of a chain: what the system or the server said, without the wrappers' words around it. Of the server's
+/// errors the message alone: their details quote rows, and with them addresses and hashes.
 pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
+    let Some(mut cause) = error.source() else { return error.to_string().replace('\n', " ") };
     while let Some(source) = cause.source() {
         cause = source;
     }
-    cause.to_string().replace('\n', " ")
+    let server = cause.downcast_ref::<tokio_postgres::error::DbError>();
+    let words = server.map_or_else(|| cause.to_string(), |said| format!("{}: {}", said.severity(), said.message()));
+    words.replace('\n', " ")
 }
