@@ -30,21 +30,11 @@ impl Email {
     /// be written out: the email crates also cap the local part at 64 bytes, which the constraint does not.
     ///
     /// # Errors
-    /// [`EmailError`] for the first rule that does not hold.
-    pub fn parse(input: &str) -> Result<Self, EmailError> {
-        if input.len() > MAX_BYTES {
-            return Err(EmailError::TooLong);
-        }
-        let (local, domain) = input.split_once('@').ok_or(EmailError::Malformed)?;
-        let (host, top) = domain.rsplit_once('.').ok_or(EmailError::Malformed)?;
-        let local_holds = is_dot_atom(local, |c| c.is_ascii_alphanumeric() || b"_%+-".contains(&c));
-        let host_holds = is_dot_atom(host, |c| c.is_ascii_alphanumeric() || c == b'-');
-        let top_holds = top.len() >= 2 && top.bytes().all(|c| c.is_ascii_alphabetic());
-        if local_holds && host_holds && top_holds {
-            Ok(Self(input.to_ascii_lowercase()))
-        } else {
-            Err(EmailError::Malformed)
-        }
+    /// Every [`EmailError`] that applies, in the order of the enum.
+    pub fn parse(input: &str) -> Result<Self, Vec<EmailError>> {
+        let rules = [(EmailError::TooLong, input.len() <= MAX_BYTES), (EmailError::Malformed, is_address(input))];
+        let broken: Vec<_> = rules.into_iter().filter_map(|(error, holds)| (!holds).then_some(error)).collect();
+        if broken.is_empty() { Ok(Self(input.to_ascii_lowercase())) } else { Err(broken) }
     }
 
     /// The address, in lower case.
@@ -64,6 +54,15 @@ impl fmt::Debug for Email {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Email(…)")
     }
+}
+
+fn is_address(text: &str) -> bool {
+    let Some((local, domain)) = text.split_once('@') else { return false };
+    let Some((host, top)) = domain.rsplit_once('.') else { return false };
+    is_dot_atom(local, |c| c.is_ascii_alphanumeric() || b"_%+-".contains(&c))
+        && is_dot_atom(host, |c| c.is_ascii_alphanumeric() || c == b'-')
+        && top.len() >= 2
+        && top.bytes().all(|c| c.is_ascii_alphabetic())
 }
 
 fn is_dot_atom(text: &str, is_atom_char: impl Fn(u8) -> bool) -> bool {
@@ -112,7 +111,7 @@ mod tests {
             "a@b.com.",
             "a/b@c.com",
         ] {
-            assert_eq!(Email::parse(input), Err(EmailError::Malformed), "{input:?}");
+            assert_eq!(Email::parse(input), Err(vec![EmailError::Malformed]), "{input:?}");
         }
     }
 
@@ -120,6 +119,6 @@ mod tests {
     fn length_is_bounded_at_254_bytes() {
         let of_length = |n: usize| format!("{}@example.com", "a".repeat(n - "@example.com".len()));
         assert!(Email::parse(&of_length(MAX_BYTES)).is_ok());
-        assert_eq!(Email::parse(&of_length(MAX_BYTES + 1)), Err(EmailError::TooLong));
+        assert_eq!(Email::parse(&of_length(MAX_BYTES + 1)), Err(vec![EmailError::TooLong]));
     }
 }

@@ -27,18 +27,16 @@ impl Name {
     /// Trims white space off both ends and checks what is left.
     ///
     /// # Errors
-    /// [`NameError`] for the first rule that does not hold.
-    pub fn parse(input: &str) -> Result<Self, NameError> {
+    /// Every [`NameError`] that applies, in the order of the enum.
+    pub fn parse(input: &str) -> Result<Self, Vec<NameError>> {
         let trimmed = input.trim();
-        if trimmed.is_empty() {
-            Err(NameError::Empty)
-        } else if trimmed.chars().nth(MAX_CHARS).is_some() {
-            Err(NameError::TooLong)
-        } else if trimmed.chars().any(char::is_control) {
-            Err(NameError::Control)
-        } else {
-            Ok(Self(trimmed.to_owned()))
-        }
+        let rules = [
+            (NameError::Empty, !trimmed.is_empty()),
+            (NameError::TooLong, trimmed.chars().nth(MAX_CHARS).is_none()),
+            (NameError::Control, !trimmed.chars().any(char::is_control)),
+        ];
+        let broken: Vec<_> = rules.into_iter().filter_map(|(error, holds)| (!holds).then_some(error)).collect();
+        if broken.is_empty() { Ok(Self(trimmed.to_owned())) } else { Err(broken) }
     }
 
     /// The name.
@@ -66,14 +64,14 @@ mod tests {
     #[test]
     fn length_counts_characters_not_bytes() {
         assert!(Name::parse(&"é".repeat(MAX_CHARS)).is_ok());
-        assert_eq!(Name::parse(&"é".repeat(MAX_CHARS + 1)), Err(NameError::TooLong));
+        assert_eq!(Name::parse(&"é".repeat(MAX_CHARS + 1)), Err(vec![NameError::TooLong]));
     }
 
     #[test]
     fn blank_names_and_control_characters_are_refused() {
-        assert_eq!(Name::parse(" \u{2003} "), Err(NameError::Empty));
+        assert_eq!(Name::parse(" \u{2003} "), Err(vec![NameError::Empty]));
         for input in ["a\0b", "a\nb", "a\u{7f}b", "a\u{85}b"] {
-            assert_eq!(Name::parse(input), Err(NameError::Control), "{input:?}");
+            assert_eq!(Name::parse(input), Err(vec![NameError::Control]), "{input:?}");
         }
     }
 }

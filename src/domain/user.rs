@@ -82,12 +82,10 @@ impl NewUser {
     /// # Errors
     /// Every rule that any field breaks, in the order name, email, password.
     pub fn parse(fields: RegistrationFields) -> Result<Self, Vec<Violation>> {
-        let name = text("name", fields.name).and_then(|t| Name::parse(&t).map_err(|e| vec![Violation::new("name", e)]));
-        let email =
-            text("email", fields.email).and_then(|t| Email::parse(&t).map_err(|e| vec![Violation::new("email", e)]));
-        let password = text("password", fields.password).and_then(|t| {
-            Password::choose(t).map_err(|broken| broken.into_iter().map(|e| Violation::new("password", e)).collect())
-        });
+        let name = text("name", fields.name).and_then(|text| Name::parse(&text).map_err(all("name")));
+        let email = text("email", fields.email).and_then(|text| Email::parse(&text).map_err(all("email")));
+        let password =
+            text("password", fields.password).and_then(|text| Password::choose(text).map_err(all("password")));
         match (name, email, password) {
             (Ok(name), Ok(email), Ok(password)) => Ok(Self { name, email, password }),
             (name, email, password) => {
@@ -95,6 +93,11 @@ impl NewUser {
             }
         }
     }
+}
+
+/// Says of each error that it is `field`'s.
+fn all<E: fmt::Display>(field: &'static str) -> impl FnOnce(Vec<E>) -> Vec<Violation> {
+    move |broken| broken.into_iter().map(|error| Violation::new(field, error)).collect()
 }
 
 fn text(field: &'static str, input: Result<Zeroizing<String>, NotText>) -> Result<Zeroizing<String>, Vec<Violation>> {
