@@ -29,6 +29,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const LINGER: Duration = Duration::from_millis(300);
 /// Streams that one HTTP/2 connection may have open.
 const H2_STREAMS: u32 = 128;
+/// How far headers may go over the limit before hyper itself refuses them, bare of the service's words: what lies between is
+/// refused by the service. In limits.
+const H2_HEADER_LISTS: usize = 4;
 
 /// Serves connections of `listener` until `stop` fires, then drains them: `drain_timeout` at the most.
 pub async fn serve(listener: TcpListener, service: Arc<Service>, config: config::Server, stop: oneshot::Receiver<()>) {
@@ -74,7 +77,7 @@ impl Connections {
             .keep_alive_interval(config.header_timeout)
             .keep_alive_timeout(config.header_timeout)
             .max_concurrent_streams(H2_STREAMS)
-            .max_header_list_size(u32::try_from(config.header_max_bytes).unwrap_or(u32::MAX));
+            .max_header_list_size(u32::try_from(H2_HEADER_LISTS * config.header_max_bytes).unwrap_or(u32::MAX));
         let slots = Arc::new(Semaphore::new(config.max_connections));
         Self { service, builder, slots, header_timeout: config.header_timeout }
     }

@@ -31,6 +31,7 @@ pub struct Service {
     metrics: Arc<Metrics>,
     router: Router,
     docs: Docs,
+    header_max_bytes: usize,
     body_max_bytes: usize,
     body_timeout: Duration,
     ids: RequestIds,
@@ -48,6 +49,7 @@ impl Service {
             metrics,
             router: Router::new()?,
             docs: Docs::default(),
+            header_max_bytes: config.header_max_bytes,
             body_max_bytes: config.body_max_bytes,
             body_timeout: config.body_timeout,
             ids: RequestIds::default(),
@@ -94,6 +96,9 @@ impl Service {
     }
 
     async fn dispatch<B: Body + Unpin>(&self, route: Option<Route>, request: Request<B>) -> Result<Reply, Refusal> {
+        if size_of(request.headers()) > self.header_max_bytes {
+            return Err(Refusal::HEADERS_TOO_LARGE);
+        }
         let route = route.ok_or(Refusal::NOT_FOUND)?;
         if request.method() == Method::OPTIONS {
             return Ok(options(route));
@@ -132,6 +137,12 @@ impl Service {
             "request"
         );
     }
+}
+
+/// As HTTP/2 counts (RFC 9113, section 6.5.2), but for the overhead of each field: HTTP/1 requests, which hyper has bounded
+/// by then, are never over the limit.
+fn size_of(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
 fn options(route: Route) -> Reply {
