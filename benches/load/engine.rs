@@ -3,9 +3,12 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use rollcall::config::Config;
 use rollcall::domain::password::Password;
 use rollcall::hashing::Salt;
 use rollcall::hashing::engine::{Engines, Job};
+use rollcall::hashing::mcf::Cost;
+use rollcall::telemetry::Metrics;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout_at;
 use zeroize::Zeroizing;
@@ -26,13 +29,14 @@ pub(crate) struct Engine(Engines);
 impl Engine {
     /// The only place that knows how engines are started.
     pub(crate) fn start() -> Outcome<Self> {
-        Ok(Self(Engines::start(1, 0)?))
+        let config = Config::with(&[("hashing.engines", "1"), ("hashing.niceness", "0")])?;
+        Ok(Self(Engines::start(&config.hashing, Metrics::new()?.hash_engine_panics)?))
     }
 
     /// Computes one hash. The only place that knows how a job is put.
     async fn compute(&self, cost: u32) -> Outcome<()> {
         let password = Password::offered(Zeroizing::new("Measured-2-Day".to_owned()));
-        self.0.submit(Job { password, salt: Salt::default(), cost }).await??;
+        self.0.submit(Job { password, salt: Salt::default(), cost: Cost::new(u8::try_from(cost)?)? }).await?;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rollcall::config::DEFAULTS;
+use rollcall::config::Config;
 
 use crate::load::stage::{STORM, Stage, settle};
 use crate::load::table::Target::{AtLeast, AtMost};
@@ -101,7 +101,7 @@ async fn overload(stage: &Stage) -> Outcome<[Figure; 4]> {
     let after = service.metrics().await?;
     settle().await;
     let hash = after.mean_since(&before, "rollcall_hash_duration_seconds", "");
-    let limit = max_wait()? + hash;
+    let limit = Config::with(&[])?.hashing.max_wait.as_secs_f64() + hash;
     let goodput = format!("{} of {} offered/s{}", digits(report.rate()), digits(10.0 * capacity), report.unserved());
     Ok([
         Figure::new(report.rate() / capacity * 100.0, goodput),
@@ -109,12 +109,4 @@ async fn overload(stage: &Stage) -> Outcome<[Figure; 4]> {
         Figure::new(report.longest() / limit, format!("{} s to {} s", digits(report.longest()), digits(limit))),
         Figure::new(late / early, format!("{} MB to {} MB", digits(late / 1e6), digits(early / 1e6))),
     ])
-}
-
-/// The default of `hashing.max_wait_ms`, in seconds.
-fn max_wait() -> Outcome<f64> {
-    let defaults: toml::Table = DEFAULTS.parse()?;
-    let millis = defaults.get("hashing").and_then(|section| section.get("max_wait_ms")?.as_integer());
-    let millis = millis.and_then(|millis| u32::try_from(millis).ok()).ok_or("hashing.max_wait_ms has no default")?;
-    Ok(f64::from(millis) / 1e3)
 }
