@@ -1,0 +1,19 @@
+//! The measurements, in three groups.
+
+mod hashing;
+mod logins;
+mod overload;
+mod reads;
+mod service;
+
+use super::stage::Stage;
+use super::table::Table;
+
+/// Makes every measurement that is wanted.
+pub(crate) async fn measure(stage: &Stage, table: &mut Table) {
+    service::measure(stage, table).await;
+    hashing::measure(stage, table).await;
+    logins::measure(stage, table).await;
+    overload::measure(stage, table).await;
+    reads::measure(stage, table).await;
+}
