@@ -21,6 +21,7 @@ mod config;
 mod documents;
 mod drain;
 mod hashes;
+mod hashing;
 mod http;
 mod login;
 mod logs;

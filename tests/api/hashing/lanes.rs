@@ -82,8 +82,8 @@ fn run(capacity: usize, slice: u32, arrivals: &[Arrival]) -> BTreeMap<usize, Dig
 }
 
 proptest! {
-    // 80 cases of 10 to 40 hashes on 8 lane counts: some 16,000 hashes.
-    #![proptest_config(ProptestConfig::with_cases(80))]
+    // 56 cases of 10 to 40 hashes on 8 lane counts: some 11,000 hashes.
+    #![proptest_config(ProptestConfig::with_cases(56))]
 
     #[test]
     fn every_lane_count_computes_what_the_bcrypt_crate_does_whenever_jobs_arrive(

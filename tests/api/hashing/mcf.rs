@@ -1,5 +1,6 @@
 //! bcrypt's strings, read and written.
 
+use super::hash;
 use proptest::prelude::*;
 use rollcall::hashing::mcf::{Cost, Mcf, McfError, Verdict};
 

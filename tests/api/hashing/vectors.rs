@@ -1,5 +1,6 @@
 //! Published hashes, recomputed.
 
+use super::hash;
 use rollcall::hashing::lanes::Lanes;
 use rollcall::hashing::mcf::{Cost, Mcf, Verdict};
 
