@@ -17,6 +17,9 @@ use super::{Outcome, closed};
 /// For making the virtual environment and installing into it.
 const INSTALL_TIMEOUT: Duration = Duration::from_mins(10);
 const START_TIMEOUT: Duration = Duration::from_mins(1);
+const SETTLE_TIMEOUT: Duration = Duration::from_mins(1);
+/// A login with few others beside it: twice what one takes alone, and more.
+const FAST_LOGIN: Duration = Duration::from_secs(1);
 const WARM_UP: Duration = Duration::from_secs(2);
 const WARM_CONNECTIONS: usize = 16;
 /// Between two looks at whether it answers.
@@ -47,6 +50,21 @@ impl Peer {
         // Its workers connect to the database when they first need it.
         closed::run(&Requests::profiles(addr, &users.tokens), WARM_CONNECTIONS, Duration::ZERO, WARM_UP).await?;
         Ok(peer)
+    }
+
+    /// Waits until it has done what clients that left had asked for: its threads go on with every login that they have begun,
+    /// all at the same time, so that one more is fast only when they are done.
+    pub(crate) async fn settle(&self, logins: &Requests) -> Outcome<()> {
+        let deadline = Instant::now() + SETTLE_TIMEOUT;
+        let mut connection = Connection::open(self.addr).await?;
+        while Instant::now() < deadline {
+            let started = Instant::now();
+            connection.exchange(logins.next()).await?;
+            if started.elapsed() < FAST_LOGIN {
+                return Ok(());
+            }
+        }
+        Err("the Python service does not come to rest".into())
     }
 
     pub(crate) async fn stop(self) {

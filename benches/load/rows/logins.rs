@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
-
 use crate::load::engine::crate_rate;
 use crate::load::machine::cores;
 use crate::load::requests::Requests;
@@ -23,8 +21,7 @@ const STEADY_P99: Goal = Goal { what: "30 logins/s offered: p99", unit: " s", ta
 
 /// Before logins are counted.
 const WARMUP: Duration = Duration::from_secs(1);
-/// For the Python service to answer all connections once: its threads work on all their logins at the same time, and go on
-/// with what they have begun when the clients have left.
+/// For the Python service to answer all connections once: its threads work on all their logins at the same time.
 const PEER_ROUND: Duration = Duration::from_secs(10);
 /// Logins offered per second, below what two cores can do.
 const STEADY: f64 = 30.0;
@@ -57,8 +54,12 @@ async fn storm(stage: &Stage) -> Outcome<[Figure; 2]> {
 async fn peer_storm(stage: &Stage) -> Outcome<Option<f64>> {
     let Some(peer) = stage.peer().await? else { return Ok(None) };
     let logins = Requests::logins(peer.addr, &stage.users().await?.emails, users::PASSWORD);
-    let report = closed::run(&logins, STORM, PEER_ROUND, stage.options.seconds(24)).await?;
-    sleep(PEER_ROUND).await;
+    let window = stage.options.seconds(24).max(PEER_ROUND);
+    let report = closed::run(&logins, STORM, PEER_ROUND, window).await?;
+    peer.settle(&logins).await?;
+    if report.rate() == 0.0 {
+        return Err(format!("the Python service served no login in {} s", window.as_secs()).into());
+    }
     Ok(Some(report.rate()))
 }
 
