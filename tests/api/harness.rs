@@ -23,7 +23,7 @@ pub const EMAIL: &str = "john.doe@example.com";
 pub const PASSWORD: &str = "SecurePass123";
 
 /// Nothing that a test waits for takes that long, on however slow a machine; what does is broken.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The outcome of `future`, or a failed test where there is none: a test never hangs.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {

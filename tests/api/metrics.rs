@@ -6,20 +6,17 @@ use http_body_util::Full;
 
 use crate::harness::{Api, EMAIL, PASSWORD, TestApp, Wire, all, soon, until};
 
-/// Every sample by its name with labels.
-async fn samples(admin: &Api) -> HashMap<String, f64> {
+/// Every sample that is a whole number, by its name with labels.
+async fn samples(admin: &Api) -> HashMap<String, u64> {
     let answer = admin.get("/metrics").await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     let text = answer.text();
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines
-        .map(|line| line.rsplit_once(' ').unwrap())
-        .map(|(name, value)| (name.to_owned(), value.parse().unwrap()))
-        .collect()
+    let pairs = text.lines().filter(|line| !line.starts_with('#')).map(|line| line.rsplit_once(' ').unwrap());
+    pairs.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
 }
 
-async fn sample(admin: &Api, name: &str) -> f64 {
+async fn sample(admin: &Api, name: &str) -> u64 {
     samples(admin).await.get(name).copied().unwrap_or_default()
 }
 
@@ -67,19 +64,19 @@ async fn requests_are_counted_by_route_and_status() {
     garbage.answer().await;
     let samples = samples(&admin).await;
     for (route, status, count) in [
-        ("/api/users/register", 201, 1.0),
-        ("/api/users/login", 200, 1.0),
-        ("/api/users/login", 401, 3.0),
-        ("unknown", 404, 2.0),
-        ("unknown", 400, 1.0),
+        ("/api/users/register", 201, 1),
+        ("/api/users/login", 200, 1),
+        ("/api/users/login", 401, 3),
+        ("unknown", 404, 2),
+        ("unknown", 400, 1),
     ] {
         let name = format!("rollcall_http_requests_total{{route=\"{route}\",status=\"{status}\"}}");
         assert_eq!(samples.get(&name), Some(&count), "{name} in {samples:?}");
     }
-    assert_eq!(samples["rollcall_http_request_duration_seconds_count{route=\"/api/users/login\"}"], 4.0);
-    assert_eq!(samples["rollcall_hash_duration_seconds_count"], 5.0, "one hash each, for the unknown too");
-    assert_eq!(samples["rollcall_db_batch_size_count{statement=\"insert\"}"], 1.0);
-    assert_eq!(samples["rollcall_db_batch_size_sum{statement=\"find_by_email\"}"], 4.0);
+    assert_eq!(samples["rollcall_http_request_duration_seconds_count{route=\"/api/users/login\"}"], 4);
+    assert_eq!(samples["rollcall_hash_duration_seconds_count"], 5, "one hash each, for the unknown too");
+    assert_eq!(samples["rollcall_db_batch_size_count{statement=\"insert\"}"], 1);
+    assert_eq!(samples["rollcall_db_batch_size_sum{statement=\"find_by_email\"}"], 4);
     assert!(!samples.keys().any(|name| name.contains("hostile") || name.contains("nowhere")), "{samples:?}");
 }
 
@@ -90,9 +87,9 @@ async fn open_connections_are_counted_while_they_are_open() {
     let mut wire = Wire::open(app.addr).await;
     wire.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
     wire.answer().await;
-    assert_eq!(sample(&admin, "rollcall_http_connections").await, 1.0);
+    assert_eq!(sample(&admin, "rollcall_http_connections").await, 1);
     drop(wire);
-    until("no connection", async || sample(&admin, "rollcall_http_connections").await == 0.0).await;
+    until("no connection", async || sample(&admin, "rollcall_http_connections").await == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -108,22 +105,22 @@ async fn a_crowd_of_password_checks_is_seen_and_passes() {
     };
     let seen = until("a queue", async || {
         let samples = samples(&admin).await;
-        samples["rollcall_hash_queue_depth"] > 0.0 && samples["rollcall_hash_lanes_busy"] > 0.0
+        samples["rollcall_hash_queue_depth"] > 0 && samples["rollcall_hash_lanes_busy"] > 0
     });
     let (answers, ()) = tokio::join!(crowd, seen);
     let busy = answers.iter().filter(|answer| answer.status == 503).count();
     until("an empty queue", async || {
         let samples = samples(&admin).await;
-        samples["rollcall_hash_queue_depth"] == 0.0 && samples["rollcall_hash_lanes_busy"] == 0.0
+        samples["rollcall_hash_queue_depth"] == 0 && samples["rollcall_hash_lanes_busy"] == 0
     })
     .await;
     let samples = samples(&admin).await;
-    let refused: f64 = samples
+    let refused: u64 = samples
         .iter()
         .filter(|(name, _)| name.starts_with("rollcall_hash_refusals_total"))
         .map(|(_, count)| count)
         .sum();
-    assert_eq!(refused as usize, busy);
+    assert_eq!(refused, busy as u64);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -138,11 +135,11 @@ async fn password_checks_whose_callers_left_are_not_computed() {
         wire.send(format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len())).await;
         wires.push(wire);
     }
-    until("a queue", async || sample(&admin, "rollcall_hash_queue_depth").await >= 4.0).await;
+    until("a queue", async || sample(&admin, "rollcall_hash_queue_depth").await >= 4).await;
     drop(wires);
-    until("an empty queue", async || sample(&admin, "rollcall_hash_queue_depth").await == 0.0).await;
-    until("an idle engine", async || sample(&admin, "rollcall_hash_lanes_busy").await == 0.0).await;
-    assert!(sample(&admin, "rollcall_hash_abandoned_total").await >= 1.0);
+    until("an empty queue", async || sample(&admin, "rollcall_hash_queue_depth").await == 0).await;
+    until("an idle engine", async || sample(&admin, "rollcall_hash_lanes_busy").await == 0).await;
+    assert!(sample(&admin, "rollcall_hash_abandoned_total").await >= 1);
 }
 
 #[tokio::test]

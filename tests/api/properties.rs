@@ -83,18 +83,15 @@ proptest! {
 
     #[test]
     fn a_name_is_trimmed_and_parses_to_itself(text in prop_oneof![any::<String>(), "[ \t\u{a0}]{0,3}.{0,110}[ \u{2003}\n]{0,3}"]) {
-        match Name::parse(&text) {
-            Ok(name) => {
-                prop_assert_eq!(name.as_str(), text.trim());
-                prop_assert!((1..=100).contains(&name.as_str().chars().count()));
-                prop_assert!(!name.as_str().chars().any(char::is_control));
-                prop_assert_eq!(Name::parse(name.as_str()).ok(), Some(name));
-            }
-            Err(_) => {
-                let trimmed = text.trim();
-                let count = trimmed.chars().count();
-                prop_assert!(count == 0 || count > 100 || trimmed.chars().any(char::is_control), "{text:?}");
-            }
+        if let Ok(name) = Name::parse(&text) {
+            prop_assert_eq!(name.as_str(), text.trim());
+            prop_assert!((1..=100).contains(&name.as_str().chars().count()));
+            prop_assert!(!name.as_str().chars().any(char::is_control));
+            prop_assert_eq!(Name::parse(name.as_str()).ok(), Some(name));
+        } else {
+            let trimmed = text.trim();
+            let count = trimmed.chars().count();
+            prop_assert!(count == 0 || count > 100 || trimmed.chars().any(char::is_control), "{text:?}");
         }
     }
 

@@ -171,9 +171,9 @@ impl Program {
 
     /// Waits until it says that it listens.
     pub async fn ready(mut self) -> Service {
-        let said = soon("listening", self.stdout.wait_for(|text| text.contains('\n'))).await;
-        let line =
-            said.map(|text| text.clone()).unwrap_or_else(|_| panic!("it ended: {}", self.stderr.borrow().clone()));
+        let said = soon("listening", self.stdout.wait_for(|text| text.contains('\n'))).await.is_ok();
+        assert!(said, "it ended: {}", self.stderr());
+        let line = self.stdout.borrow().clone();
         let addr = line.trim_end().strip_prefix("listening on http://").expect("the line").parse().unwrap();
         Service { program: self, api: Api::new(addr) }
     }
