@@ -80,8 +80,12 @@ impl App {
             Some(addr) => Some(bind(addr, "telemetry.admin_addr").await?),
             None => None,
         };
+        let metrics = Arc::new(Metrics::new()?);
+        // Measures the kernel while the database starts or answers.
+        let (hashing, panics) = (config.hashing.clone(), metrics.hash_engine_panics.clone());
+        let engines = tokio::task::spawn_blocking(move || Engines::start(&hashing, panics));
         let database = Database::open(&config.database, &config.data_dir).await?;
-        match Self::assemble(&config, listener, admin_listener, &database).await {
+        match Self::assemble(&config, listener, admin_listener, &database, engines, metrics).await {
             Ok(parts) => Ok(parts.into_app(database)),
             Err(error) => {
                 database.close().await;
@@ -95,13 +99,14 @@ impl App {
         listener: TcpListener,
         admin_listener: Option<TcpListener>,
         database: &Database,
+        engines: JoinHandle<Result<Engines, StartError>>,
+        metrics: Arc<Metrics>,
     ) -> Result<Parts, AppError> {
         let pool = database.pool.clone();
         let outcome = migrations::run(&pool).await.map_err(DatabaseError::from)?;
         tracing::info!(?outcome, "the schema is at version {}", migrations::LATEST);
         let secret = signing_secret(config, database.is_private(), &config.data_dir)?;
-        let metrics = Arc::new(Metrics::new()?);
-        let engines = Engines::start(&config.hashing, metrics.hash_engine_panics.clone())?;
+        let engines = engines.await.map_err(|error| AppError::Assembly(error.to_string()))??;
         let (handles, supervisor) = actors::start(config, &secret, pool.clone(), engines, &metrics)
             .await
             .map_err(|error| AppError::Assembly(error.to_string()))?;

@@ -108,14 +108,23 @@ impl Service {
         }
         match route {
             Route::Root => handlers::root::handle(),
-            Route::Register => handlers::register::handle(&self.handles, self.fields(request).await?).await,
-            Route::Login => handlers::login::handle(&self.handles, self.fields(request).await?).await,
+            // Boxed, because hyper keeps room on every connection for the largest answer in the making.
+            Route::Register => Box::pin(self.register(request)).await,
+            Route::Login => Box::pin(self.login(request)).await,
             Route::Me => handlers::me::handle(&self.handles, request.headers()).await,
             Route::OpenApi => self.docs.openapi(),
             Route::Docs => Docs::swagger_ui(request.uri().path()),
             Route::Redoc => Ok(Docs::redoc()),
             Route::RedocScript => Ok(self.docs.redoc_script()),
         }
+    }
+
+    async fn register<B: Body + Unpin>(&self, request: Request<B>) -> Result<Reply, Refusal> {
+        handlers::register::handle(&self.handles, self.fields(request).await?).await
+    }
+
+    async fn login<B: Body + Unpin>(&self, request: Request<B>) -> Result<Reply, Refusal> {
+        handlers::login::handle(&self.handles, self.fields(request).await?).await
     }
 
     async fn fields<B: Body + Unpin>(&self, request: Request<B>) -> Result<Fields, Refusal> {

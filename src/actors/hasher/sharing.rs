@@ -76,6 +76,8 @@ impl Sharing {
         let (sender, receiver) = watch::channel(None);
         let sender = Arc::new(sender);
         under_way.insert(tag, Arc::clone(&sender));
+        // A runtime that is shutting down drops the task here and now, and the entry's drop takes the lock.
+        drop(under_way);
         let entry = Entry { sharing: Arc::clone(self), tag, sender };
         tokio::spawn(entry.lead(computation));
         receiver
