@@ -23,31 +23,49 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Starts `rate` requests a second for `window` and waits for their answers.
 pub(crate) async fn run(requests: &Requests, rate: f64, window: Duration) -> Outcome<Report> {
+    let mut whole = Report::new(window)?;
+    for second in by_second(requests, rate, window).await? {
+        whole.merge(&second)?;
+    }
+    Ok(whole)
+}
+
+/// The same, with a report of each second's requests.
+pub(crate) async fn by_second(requests: &Requests, rate: f64, window: Duration) -> Outcome<Vec<Report>> {
     let (tick, mut ticks) = mpsc::unbounded_channel();
     let started = Instant::now();
     thread::Builder::new().name("pace".to_owned()).spawn(move || pace(started, rate, window, &tick))?;
-    let mut report = Report::new(window)?;
+    let mut reports = Vec::new();
     let mut under_way = JoinSet::new();
     let idle = Idle::default();
     let until = started + window;
     loop {
         tokio::select! {
             due = ticks.recv() => match due {
-                Some(_) if under_way.len() >= UNDER_WAY_MAX => report.add(End::Failed, Duration::ZERO, false),
-                Some(due) => { under_way.spawn(send(requests.clone(), idle.clone(), due)); }
+                Some(due) => {
+                    let second = due.duration_since(started).as_secs();
+                    if usize::try_from(second)? >= reports.len() {
+                        reports.push(Report::new(Duration::from_secs(1))?);
+                    }
+                    if under_way.len() < UNDER_WAY_MAX {
+                        under_way.spawn(send(requests.clone(), idle.clone(), due));
+                    } else if let Some(report) = reports.last_mut() {
+                        report.add(End::Failed, Duration::ZERO, false);
+                    }
+                }
                 None => break,
             },
-            Some(sent) = under_way.join_next() => count(&mut report, sent?, until),
+            Some(sent) = under_way.join_next() => count(&mut reports, sent?, started, until),
         }
     }
     let deadline = Instant::now() + PATIENCE;
     while let Ok(Some(sent)) = timeout_at(deadline.into(), under_way.join_next()).await {
-        count(&mut report, sent?, until);
+        count(&mut reports, sent?, started, until);
     }
-    for _ in 0..under_way.len() {
-        report.add(End::Failed, PATIENCE, false);
+    if let Some(report) = reports.last_mut() {
+        (0..under_way.len()).for_each(|_| report.add(End::Failed, PATIENCE, false));
     }
-    Ok(report)
+    Ok(reports)
 }
 
 /// Says when a request is due. A thread of its own sleeps with the system's precision; the runtime's timer has 1 ms.
@@ -95,6 +113,8 @@ async fn exchange(requests: &Requests, idle: &Idle) -> io::Result<u16> {
     Ok(status)
 }
 
-fn count(report: &mut Report, sent: Sent, until: Instant) {
+fn count(reports: &mut [Report], sent: Sent, started: Instant, until: Instant) {
+    let second = usize::try_from(sent.due.duration_since(started).as_secs()).unwrap_or(usize::MAX);
+    let Some(report) = reports.get_mut(second) else { return };
     report.add(sent.end, sent.done.saturating_duration_since(sent.due), sent.done <= until);
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Instant;
 
 use super::Outcome;
+use super::machine::Ticks;
 use super::options::Options;
 
 /// What a row is to show.
@@ -57,7 +58,8 @@ impl Figure {
 #[derive(Debug)]
 pub(crate) struct Table {
     options: Options,
-    rows: Vec<(Goal, Figure)>,
+    /// With the percentage of the processor time that was stolen meanwhile.
+    rows: Vec<(Goal, Figure, f64)>,
 }
 
 impl Table {
@@ -75,28 +77,30 @@ impl Table {
         if !self.options.wants(name) {
             return;
         }
-        let started = Instant::now();
+        let (started, ticks) = (Instant::now(), Ticks::now());
         let figures = measure().await.unwrap_or_else(|error| {
             let words = error.to_string().replace(['\n', '|'], " ");
             std::array::from_fn(|_| Figure { value: Value::Failed(words.clone()), note: String::new() })
         });
-        eprintln!("{name} ({:.0} s)", started.elapsed().as_secs_f64());
+        let stolen = ticks.zip(Ticks::now()).map_or(0.0, |(before, after)| after.stolen_since(before));
+        eprintln!("{name} ({:.0} s, {stolen:.0} % of the processor stolen)", started.elapsed().as_secs_f64());
         for (goal, figure) in goals.into_iter().zip(figures) {
             eprintln!("    {}: {}", goal.what, measured(&goal, &figure));
-            self.rows.push((goal, figure));
+            self.rows.push((goal, figure, stolen));
         }
     }
 
     pub(crate) fn has_failures(&self) -> bool {
-        self.rows.iter().any(|(_, figure)| matches!(figure.value, Value::Failed(_)))
+        self.rows.iter().any(|(_, figure, _)| matches!(figure.value, Value::Failed(_)))
     }
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "| what | measured | target | met |\n|---|---|---|---|")?;
-        for (goal, figure) in &self.rows {
-            writeln!(f, "| {} | {} | {} | {} |", goal.what, measured(goal, figure), target(goal), met(goal, figure))?;
+        writeln!(f, "| what | measured | target | met | stolen |\n|---|---|---|---|--:|")?;
+        for (goal, figure, stolen) in &self.rows {
+            let (measured, target, met) = (measured(goal, figure), target(goal), met(goal, figure));
+            writeln!(f, "| {} | {measured} | {target} | {met} | {stolen:.0} % |", goal.what)?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! At start: is the kernel bcrypt, and how many lanes are best here?
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
@@ -11,12 +12,10 @@ use super::mcf::{Cost, Mcf, Verdict};
 use super::{Digest, Salt};
 use crate::config::Kernel;
 
-/// What one measurement of a candidate takes: all five candidates take 40 ms together.
-const MEASURE: Duration = Duration::from_millis(4);
-/// Measurements of each candidate, of which the best counts: a disturbance only ever slows one down.
-const ROUNDS_OF_MEASURE: usize = 2;
+/// Turns of each candidate, of a slice each: all five candidates take some 60 ms together.
+const TURNS: usize = 11;
 /// Numbers of lanes worth measuring: fewer leave the core idle on every machine seen.
-const CANDIDATES: std::ops::RangeInclusive<usize> = 4..=LANES_MAX;
+const CANDIDATES: RangeInclusive<usize> = 4..=LANES_MAX;
 /// More lanes have to be better by this many percent to be worth the longer hash.
 const WORTHWHILE_PERCENT: u64 = 3;
 
@@ -104,16 +103,28 @@ pub fn measure(kernel: Kernel, lanes: Option<usize>) -> Best {
             let _ = by_crate(b"measured", &Salt::default(), Cost::LOWEST);
             Best { lanes: 1, rounds_per_second: per_second(Cost::LOWEST.rounds(), started.elapsed()) }
         }
-        (Kernel::Interleaved, Some(lanes)) => Best { lanes, rounds_per_second: best_pace(lanes) },
-        (Kernel::Interleaved, None) => {
-            let better = |best: Best, next: Best| {
-                let worthwhile = best.rounds_per_second / 100 * (100 + WORTHWHILE_PERCENT);
-                if next.rounds_per_second > worthwhile { next } else { best }
-            };
-            let measured = CANDIDATES.map(|lanes| Best { lanes, rounds_per_second: best_pace(lanes) });
-            measured.reduce(better).unwrap_or(Best { lanes: 1, rounds_per_second: 1 })
+        (Kernel::Interleaved, Some(lanes)) => best_of(lanes..=lanes),
+        (Kernel::Interleaved, None) => best_of(CANDIDATES),
+    }
+}
+
+/// Takes turns, so that what disturbs the machine meanwhile meets all candidates alike.
+fn best_of(candidates: RangeInclusive<usize>) -> Best {
+    let mut candidates: Vec<_> = candidates.map(|count| (saturated(count), Vec::with_capacity(TURNS))).collect();
+    for _ in 0..TURNS {
+        for (lanes, paces) in &mut candidates {
+            paces.push(turn(lanes));
         }
     }
+    let measured = candidates.into_iter().map(|(lanes, mut paces)| {
+        let (_, median, _) = paces.select_nth_unstable(TURNS / 2);
+        Best { lanes: lanes.capacity(), rounds_per_second: *median }
+    });
+    let better = |best: Best, next: Best| {
+        let worthwhile = best.rounds_per_second / 100 * (100 + WORTHWHILE_PERCENT);
+        if next.rounds_per_second > worthwhile { next } else { best }
+    };
+    measured.reduce(better).unwrap_or(Best { lanes: 1, rounds_per_second: 1 })
 }
 
 /// One hash by the `bcrypt` crate.
@@ -151,22 +162,29 @@ fn by_lanes(count: usize, jobs: &[Input<'_>]) -> Vec<(usize, Digest)> {
 /// Rounds a second of `count` busy lanes on this thread, measured for `time`.
 #[must_use]
 pub fn pace(count: usize, time: Duration) -> u64 {
-    let mut lanes = Lanes::new(count);
-    for _ in 0..count {
-        // None of them comes to its end here: 2^31 rounds take weeks.
-        let _ = lanes.admit((), b"measured", &Salt::default(), Cost::HIGHEST);
-    }
+    let mut lanes = saturated(count);
     let (started, mut rounds) = (Instant::now(), 0);
     while started.elapsed() < time {
-        lanes.advance(SLICE / 4, |(), _| {});
-        rounds += u64::from(SLICE / 4) * count as u64;
+        lanes.advance(SLICE, |(), _| {});
+        rounds += u64::from(SLICE) * count as u64;
     }
     per_second(rounds, started.elapsed())
 }
 
-/// The best of several short measurements.
-fn best_pace(count: usize) -> u64 {
-    (0..ROUNDS_OF_MEASURE).map(|_| pace(count, MEASURE)).max().unwrap_or(1)
+/// Rounds a second during one slice.
+fn turn(lanes: &mut Lanes<()>) -> u64 {
+    let started = Instant::now();
+    lanes.advance(SLICE, |(), _| {});
+    per_second(u64::from(SLICE) * lanes.busy() as u64, started.elapsed())
+}
+
+/// Busy lanes, none of which comes to its end in a measurement: 2^31 rounds take weeks.
+fn saturated(count: usize) -> Lanes<()> {
+    let mut lanes = Lanes::new(count);
+    for _ in 0..count {
+        let _ = lanes.admit((), b"measured", &Salt::default(), Cost::HIGHEST);
+    }
+    lanes
 }
 
 fn per_second(rounds: u64, took: Duration) -> u64 {

@@ -188,16 +188,20 @@ impl Shared {
         }
     }
 
-    /// A job, where a lane is free and no other engine has fewer busy ones: idle engines take work before busy ones. Sleeps
-    /// while there is nothing to do at all.
+    /// A job, where a lane is free and enough jobs wait to bring the engines with fewer busy lanes up to this one's level:
+    /// idle engines take work before busy ones, and one that the system keeps from running holds up none but its own share.
+    /// Sleeps while there is nothing to do at all.
     fn next(&self, at: usize, busy: usize) -> Next {
         let mut state = self.lock();
         loop {
             if let Some(load) = state.loads.get_mut(at) {
                 *load = busy;
             }
-            let is_least_loaded = busy < self.lanes && state.loads.iter().all(|load| busy <= *load);
-            while is_least_loaded && let Some(ticket) = state.jobs.pop_front() {
+            let for_others: usize = state.loads.iter().map(|load| busy.saturating_sub(*load)).sum();
+            while busy < self.lanes
+                && state.jobs.len() > for_others
+                && let Some(ticket) = state.jobs.pop_front()
+            {
                 if !ticket.reply.is_closed() {
                     if let Some(load) = state.loads.get_mut(at) {
                         *load = busy + 1;

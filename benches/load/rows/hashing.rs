@@ -22,7 +22,7 @@ const ALONE: Goal =
 
 pub(super) async fn measure(stage: &Stage, table: &mut Table) {
     table.measure("hashing/cost-10", [COST_10], async || Ok([saturated(stage, 10, 3).await?])).await;
-    table.measure("hashing/cost-12", [COST_12], async || Ok([saturated(stage, 12, 6).await?])).await;
+    table.measure("hashing/cost-12", [COST_12], async || Ok([saturated(stage, 12, 4).await?])).await;
     table.measure("hashing/john", [JOHN], async || Ok([john(stage).await?])).await;
     table.measure("hashing/alone", [ALONE], async || Ok([alone(stage).await?])).await;
 }
@@ -49,7 +49,7 @@ async fn in_turns(
 ) -> Outcome<Figure> {
     let engine = Engine::start()?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..stage.options.rounds(3) {
+    for _ in 0..stage.options.rounds(5) {
         theirs.push(other().await?);
         ours.push(engine.rate(cost, window).await?);
         settle().await;

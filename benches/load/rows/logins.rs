@@ -32,16 +32,16 @@ pub(super) async fn measure(stage: &Stage, table: &mut Table) {
 }
 
 async fn storm(stage: &Stage) -> Outcome<[Figure; 2]> {
-    let (logins, window) = (stage.logins().await?, stage.options.seconds(16));
+    let (logins, window) = (stage.logins().await?, stage.options.seconds(10));
     let all = f64::from(u32::try_from(cores())?);
     let (mut ours, mut crates) = (Vec::new(), Vec::new());
     let mut unserved = String::new();
-    for _ in 0..stage.options.rounds(3) {
+    for _ in 0..stage.options.rounds(5) {
         let report = closed::run(&logins, STORM, WARMUP, window).await?;
         ours.push(report.rate());
         unserved = report.unserved();
         settle().await;
-        crates.push(crate_rate(users::COST, stage.options.seconds(4)).await? * all);
+        crates.push(crate_rate(users::COST, stage.options.seconds(3)).await? * all);
     }
     let against_peer = match peer_storm(stage).await? {
         Some(rate) => compare(&ours, &vec![rate; ours.len()], ""),
