@@ -81,7 +81,7 @@ impl Cli {
             Command::Capacity(wishes) => capacity::run(&Config::load(self.config.as_deref())?, &wishes),
             command => {
                 let config = Config::load(self.config.as_deref())?;
-                telemetry::start_logging(&config.telemetry)?;
+                let _log = telemetry::start_logging(&config.telemetry)?;
                 let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
                 runtime.block_on(async {
                     match command {
