@@ -31,6 +31,8 @@
 //! `hashing`, prometheus in `telemetry`. A status code never appears below `http`, a message enum never above `actors`.
 //! `tests/layout.rs` enforces it.
 
+#![cfg_attr(coverage, feature(coverage_attribute))]
+
 pub mod actors;
 pub mod app;
 pub mod cli;

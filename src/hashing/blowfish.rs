@@ -5,6 +5,7 @@
 //! cut into bcrypt's own rounds (one expansion by the key, one by the salt; 2^cost of them to a hash), so a caller may
 //! stop after any of them, and states of any cost and any progress can share a call.
 
+#![cfg_attr(coverage, coverage(off))]
 #![expect(
     clippy::indexing_slicing,
     reason = "every index is a byte, a lane or a constant under the array's length: the compiler drops the checks"
