@@ -48,6 +48,8 @@ pub struct Server {
     pub port: u16,
     /// Connections open at once.
     pub max_connections: usize,
+    /// Requests being answered at once.
+    pub max_in_flight: usize,
     /// For a request's headers, and for idling between two requests.
     pub header_timeout: Duration,
     /// For a request's body.
@@ -65,6 +67,14 @@ pub struct Server {
 pub struct Database {
     /// Where the server is; `None` stands for the private cluster.
     pub url: Option<SecretString>,
+    /// Where lookups by id go, if not there: a standby of the same server.
+    pub replica_url: Option<SecretString>,
+    /// How the server's certificate is checked.
+    pub tls: Tls,
+    /// Certificates of the authorities that may vouch for the server; `None`: those that the system trusts.
+    pub ca_file: Option<PathBuf>,
+    /// Whether statements are prepared once per connection, or sent anew each time.
+    pub statements: Statements,
     /// Connections at most.
     pub pool_size: usize,
     /// Connections kept open when idle.
@@ -79,6 +89,24 @@ pub struct Database {
     pub connect_timeout: Duration,
     /// For one statement, its wait for a connection included.
     pub timeout: Duration,
+}
+
+/// How the connection to the database is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    /// As `sslmode` in the URL says: encrypted without asking who answers, or not at all.
+    Url,
+    /// Encrypted, and only with a server whose certificate is vouched for and names the host.
+    VerifyFull,
+}
+
+/// How statements are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Statements {
+    /// Prepared once per connection, under a name.
+    Named,
+    /// Without a name, each time anew: for a proxy that gives each transaction another connection.
+    Unnamed,
 }
 
 /// `[hashing]`.
@@ -220,6 +248,7 @@ impl Config {
                 host: layers.text("server.host")?.to_owned(),
                 port: layers.number("server.port", 0..=65_535)?,
                 max_connections: layers.number("server.max_connections", 1..=1_000_000)?,
+                max_in_flight: layers.number("server.max_in_flight", 1..=1_000_000)?,
                 header_timeout: layers.millis("server.header_timeout_ms")?,
                 body_timeout: layers.millis("server.body_timeout_ms")?,
                 header_max_bytes: layers.number("server.header_max_bytes", 8_192..=1_048_576)?,
@@ -228,6 +257,18 @@ impl Config {
             },
             database: Database {
                 url: layers.secret("database.url")?,
+                replica_url: layers.secret("database.replica_url")?,
+                tls: match layers.text("database.tls")? {
+                    "url" => Tls::Url,
+                    "verify-full" => Tls::VerifyFull,
+                    _ => return Err(layers.refuse("database.tls", "must be url or verify-full".into())),
+                },
+                ca_file: Some(layers.text("database.ca_file")?).filter(|path| !path.is_empty()).map(PathBuf::from),
+                statements: match layers.text("database.statement_mode")? {
+                    "named" => Statements::Named,
+                    "unnamed" => Statements::Unnamed,
+                    _ => return Err(layers.refuse("database.statement_mode", "must be named or unnamed".into())),
+                },
                 pool_size: layers.number("database.pool_size", 1..=1_000)?,
                 pool_kept: layers.number("database.pool_kept", 0..=1_000)?,
                 read_batches: layers.number("database.read_batches", 1..=100)?,

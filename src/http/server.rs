@@ -1,25 +1,31 @@
 //! Connections: accepted within a limit, served by hyper within its timeouts, drained when the service stops.
 //!
-//! TLS belongs between [`serve_connection`]'s stream and hyper: what is served is any `AsyncRead + AsyncWrite`.
+//! A connection's life alternates between two states. While requests come, hyper serves it. When none has come for
+//! [`LOOK`], hyper's buffers and state (some 30 KB) are dropped and only the stream is kept, until its next byte: ten
+//! thousand clients that keep a connection each and say little cost what their sockets cost.
+//!
+//! TLS belongs between [`Connections::serve`]'s stream and hyper: what is served is any `AsyncRead + AsyncWrite`.
 
 use std::convert::Infallible;
 use std::io;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::service::Service;
-use super::wire::Wire;
+use super::wire::{Opening, Wire};
 use crate::config;
 
 /// Pause where the system has no file descriptor left: trying again at once would spin.
@@ -27,6 +33,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// From the decision to stop until idle connections are closed. In this time every answer asks its client to close, so
 /// that no client's next request meets a closed connection; those that came by then are answered.
 const LINGER: Duration = Duration::from_millis(300);
+/// How often a served connection is looked at: one that was silent from one look to the next is idle.
+const LOOK: Duration = Duration::from_secs(1);
 /// Streams that one HTTP/2 connection may have open.
 const H2_STREAMS: u32 = 128;
 /// How far headers may go over the limit before hyper itself refuses them, bare of the service's words: what lies between is
@@ -35,58 +43,61 @@ const H2_HEADER_LISTS: usize = 4;
 
 /// Serves connections of `listener` until `stop` fires, then drains them: `drain_timeout` at the most.
 pub async fn serve(listener: TcpListener, service: Arc<Service>, config: config::Server, stop: oneshot::Receiver<()>) {
-    let connections = Connections::new(service, &config);
-    let graceful = GracefulShutdown::new();
-    {
-        let accepting = pin!(connections.accept(&listener, &graceful));
-        let stopping = async {
-            let _ = stop.await;
-            connections.service.drain();
-            sleep(LINGER).await;
-        };
-        tokio::select! {
-            () = accepting => {}
-            () = stopping => {}
-        }
+    let connections = Arc::new(Connections::new(service, &config));
+    let stopping = async {
+        let _ = stop.await;
+        connections.service.drain();
+        sleep(LINGER).await;
+    };
+    tokio::select! {
+        () = connections.accept(&listener) => {}
+        () = stopping => {}
     }
     drop(listener);
-    if timeout(config.drain_timeout, graceful.shutdown()).await.is_err() {
+    connections.closing.cancel();
+    connections.open.close();
+    if timeout(config.drain_timeout, connections.open.wait()).await.is_err() {
         tracing::warn!("some requests were cut off: they took longer than server.drain_timeout_ms");
     }
 }
 
 struct Connections {
     service: Arc<Service>,
-    builder: auto::Builder<TokioExecutor>,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
     slots: Arc<Semaphore>,
     header_timeout: Duration,
+    open: TaskTracker,
+    /// Fires when idle connections are to be closed, and others after their answer.
+    closing: CancellationToken,
 }
 
 impl Connections {
     fn new(service: Arc<Service>, config: &config::Server) -> Self {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
         // Without a timer hyper has no timeouts at all.
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(config.header_timeout)
-            .max_buf_size(config.header_max_bytes);
-        builder
-            .http2()
+        let mut http1 = http1::Builder::new();
+        http1.timer(TokioTimer::new()).header_read_timeout(config.header_timeout).max_buf_size(config.header_max_bytes);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
             .timer(TokioTimer::new())
             .keep_alive_interval(config.header_timeout)
             .keep_alive_timeout(config.header_timeout)
             .max_concurrent_streams(H2_STREAMS)
             .max_header_list_size(u32::try_from(H2_HEADER_LISTS * config.header_max_bytes).unwrap_or(u32::MAX));
         let slots = Arc::new(Semaphore::new(config.max_connections));
-        Self { service, builder, slots, header_timeout: config.header_timeout }
+        let (open, closing) = (TaskTracker::new(), CancellationToken::new());
+        Self { service, http1, http2, slots, header_timeout: config.header_timeout, open, closing }
     }
 
-    async fn accept(&self, listener: &TcpListener, graceful: &GracefulShutdown) {
+    async fn accept(self: &Arc<Self>, listener: &TcpListener) {
         loop {
             let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return };
             match listener.accept().await {
-                Ok((stream, _)) => self.spawn(stream, slot, graceful.watcher()),
+                Ok((stream, _)) => {
+                    // Answers are written whole; waiting to fill a packet would only delay them.
+                    let _ = stream.set_nodelay(true);
+                    self.open.spawn(Arc::clone(self).run(stream, slot));
+                }
                 Err(error) if is_of_the_client(&error) => {}
                 Err(error) => {
                     tracing::error!(%error, "connections cannot be accepted");
@@ -96,49 +107,95 @@ impl Connections {
         }
     }
 
-    fn spawn(&self, stream: TcpStream, slot: OwnedSemaphorePermit, watcher: Watcher) {
-        // Answers are written whole; waiting to fill a packet would only delay them.
-        let _ = stream.set_nodelay(true);
-        let (service, builder, patience) = (Arc::clone(&self.service), self.builder.clone(), self.header_timeout);
-        tokio::spawn(async move {
-            service.metrics().http_connections.inc();
-            serve_connection(stream, &service, &builder, patience, watcher).await;
-            service.metrics().http_connections.dec();
-            drop(slot);
-        });
-    }
-}
-
-async fn serve_connection<S>(
-    stream: S,
-    service: &Arc<Service>,
-    builder: &auto::Builder<TokioExecutor>,
-    patience: Duration,
-    watcher: Watcher,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let begun = AtomicBool::new(false);
-    let respond = service_fn(|request| {
-        begun.store(true, Ordering::Relaxed);
-        let service = Arc::clone(service);
-        async move { Ok::<_, Infallible>(service.answer(request).await) }
-    });
-    let wire = TokioIo::new(Wire::new(stream, Arc::clone(service)));
-    let connection = builder.serve_connection(wire, respond);
-    let mut connection = pin!(watcher.watch(connection));
-    // hyper has no timeout of its own while it waits for the first bytes, which tell the protocol's version.
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        () = sleep(patience) => {
-            if !begun.load(Ordering::Relaxed) {
-                return;
-            }
-            connection.await
+    async fn run<S>(self: Arc<Self>, stream: S, _slot: OwnedSemaphorePermit)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let connections = &self.service.metrics().http_connections;
+        connections.inc();
+        if let Err(error) = self.serve(stream).await {
+            tracing::debug!(%error, "a connection ended early");
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
+        connections.dec();
+    }
+
+    /// Serves one connection to its end.
+    async fn serve<S>(&self, stream: S) -> Result<(), hyper::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut wire = Wire::new(stream, Arc::clone(&self.service));
+        loop {
+            // hyper has no timeout of its own while it waits for the first bytes.
+            let opening = tokio::select! {
+                opening = timeout(self.header_timeout, wire.opening()) => opening,
+                () = self.closing.cancelled() => return Ok(()),
+            };
+            match opening {
+                Ok(Ok(Opening::Http1)) => {}
+                Ok(Ok(Opening::Http2)) => return Box::pin(self.serve_http2(wire)).await,
+                Ok(Ok(Opening::End) | Err(_)) | Err(_) => return Ok(()),
+            }
+            match Box::pin(self.serve_http1(wire)).await? {
+                Some(idle) => wire = idle,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Serves HTTP/1 until the connection ends, or is idle: then the stream comes back.
+    async fn serve_http1<S>(&self, wire: Wire<S>) -> Result<Option<Wire<S>>, hyper::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let activity = wire.activity();
+        let respond = |request: Request<Incoming>| {
+            let (service, activity) = (&self.service, &activity);
+            async move {
+                let has_body = !request.body().is_end_stream();
+                let response = service.answer(request).await;
+                // Of a body that was refused there may be more to come, which is hyper's to deal with.
+                if !has_body || response.status().is_success() {
+                    activity.answered();
+                }
+                Ok::<_, Infallible>(response)
+            }
+        };
+        let mut connection = self.http1.serve_connection(TokioIo::new(wire), service_fn(respond));
+        let mut looks = interval(LOOK);
+        let mut closing = false;
+        loop {
+            tokio::select! {
+                ended = &mut connection => return ended.map(|()| None),
+                _ = looks.tick() => if activity.is_idle() {
+                    let parts = connection.into_parts();
+                    return Ok(Some(parts.io.into_inner().reopen(&parts.read_buf)));
+                },
+                () = self.closing.cancelled(), if !closing => {
+                    closing = true;
+                    Pin::new(&mut connection).graceful_shutdown();
+                }
+            }
+        }
+    }
+
+    /// HTTP/2 connections are few and busy: each is one client's, or a proxy's for many.
+    async fn serve_http2<S>(&self, wire: Wire<S>) -> Result<(), hyper::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let service = Arc::clone(&self.service);
+        let respond = move |request| {
+            let service = Arc::clone(&service);
+            async move { Ok::<_, Infallible>(service.answer(request).await) }
+        };
+        let mut connection = self.http2.serve_connection(TokioIo::new(wire), service_fn(respond));
+        tokio::select! {
+            ended = &mut connection => return ended,
+            () = self.closing.cancelled() => {}
+        }
+        Pin::new(&mut connection).graceful_shutdown();
+        connection.await
     }
 }
 

@@ -1,7 +1,7 @@
 //! One request: from its head to its answer, its line in the log and its place in the metrics.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use http_body_util::Full;
@@ -36,6 +36,8 @@ pub struct Service {
     body_timeout: Duration,
     ids: RequestIds,
     draining: AtomicBool,
+    in_flight: AtomicUsize,
+    max_in_flight: usize,
 }
 
 impl Service {
@@ -54,6 +56,8 @@ impl Service {
             body_timeout: config.body_timeout,
             ids: RequestIds::default(),
             draining: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            max_in_flight: config.max_in_flight,
         })
     }
 
@@ -83,10 +87,14 @@ impl Service {
         let id = self.ids.of(request.headers());
         let format = format_of(request.headers());
         let route = self.router.find(request.uri().path());
-        let mut reply = match self.dispatch(route, request).await {
-            Ok(reply) => reply,
-            Err(refusal) => refusal.into_reply(format),
+        let inside = InFlight::enter(&self.in_flight);
+        let answer = if inside.count > self.max_in_flight {
+            Err(Refusal::OVERLOADED)
+        } else {
+            self.dispatch(route, request).await
         };
+        drop(inside);
+        let mut reply = answer.unwrap_or_else(|refusal| refusal.into_reply(format));
         if self.is_draining() && version <= Version::HTTP_11 {
             reply.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -145,6 +153,25 @@ impl Service {
             request_id = id.to_str().unwrap_or_default(),
             "request"
         );
+    }
+}
+
+/// A request that is being answered. Its client may go at any await, so leaving is for drop.
+struct InFlight<'a> {
+    all: &'a AtomicUsize,
+    /// With this one.
+    count: usize,
+}
+
+impl<'a> InFlight<'a> {
+    fn enter(all: &'a AtomicUsize) -> Self {
+        Self { all, count: all.fetch_add(1, Ordering::Relaxed) + 1 }
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

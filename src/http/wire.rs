@@ -1,4 +1,4 @@
-//! The byte stream below hyper, where its own refusals get the service's words.
+//! The byte stream below hyper: which protocol it speaks, whether it is idle, and hyper's own refusals in the service's words.
 //!
 //! hyper answers a request that it can't parse by itself, with a status and no body, and offers no hook. Those answers are
 //! recognized as they are written: a head of status 400, 414, 431 or 505 without the `x-request-id` that every answer of
@@ -7,34 +7,135 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use hyper::StatusCode;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::error::{Format, Refusal};
 use super::service::{REQUEST_ID, Service};
 
-/// A stream that rewrites hyper's own refusals.
+/// What a client begins with that knows that HTTP/2 is spoken here (RFC 9113, section 3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A stream that watches what goes through it.
 #[derive(Debug)]
 pub struct Wire<S> {
     stream: S,
     service: Arc<Service>,
+    activity: Arc<Activity>,
+    /// Bytes that were read ahead, to be read again.
+    ahead: Vec<u8>,
+    is_new: bool,
     /// A refusal on its way out, and how much of it has gone.
     refusal: Vec<u8>,
     sent: usize,
 }
 
+/// What a connection begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// A byte that may begin a request.
+    Http1,
+    /// HTTP/2's preface.
+    Http2,
+    /// Nothing.
+    End,
+}
+
+/// Whether anything happens on a connection.
+#[derive(Debug, Default)]
+pub struct Activity {
+    has_moved: AtomicBool,
+    is_answered: AtomicBool,
+    is_blocked: AtomicBool,
+}
+
+impl Activity {
+    /// The request whose bytes came last has been read to its end, and has its answer.
+    pub fn answered(&self) {
+        self.is_answered.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nothing is under way, and was not when this was last asked.
+    pub fn is_idle(&self) -> bool {
+        let has_moved = self.has_moved.swap(false, Ordering::Relaxed);
+        !has_moved && self.is_answered.load(Ordering::Relaxed) && !self.is_blocked.load(Ordering::Relaxed)
+    }
+
+    fn read(&self) {
+        self.has_moved.store(true, Ordering::Relaxed);
+        self.is_answered.store(false, Ordering::Relaxed);
+    }
+
+    fn wrote(&self, is_blocked: bool) {
+        self.has_moved.store(true, Ordering::Relaxed);
+        self.is_blocked.store(is_blocked, Ordering::Relaxed);
+    }
+}
+
 impl<S> Wire<S> {
     /// A stream for one connection.
     pub fn new(stream: S, service: Arc<Service>) -> Self {
-        Self { stream, service, refusal: Vec::new(), sent: 0 }
+        let (ahead, refusal) = (Vec::new(), Vec::new());
+        Self { stream, service, activity: Arc::default(), ahead, is_new: true, refusal, sent: 0 }
+    }
+
+    /// What watches it.
+    pub fn activity(&self) -> Arc<Activity> {
+        Arc::clone(&self.activity)
+    }
+
+    /// The stream once more, after `unread` of it was read and not used.
+    pub fn reopen(mut self, unread: &[u8]) -> Self {
+        self.ahead.splice(..0, unread.iter().copied());
+        self.is_new = false;
+        self
+    }
+}
+
+impl<S: AsyncRead + Unpin> Wire<S> {
+    /// Waits for the first bytes, and reads them ahead: as many as it takes to know the protocol.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub async fn opening(&mut self) -> io::Result<Opening> {
+        loop {
+            if !self.ahead.is_empty() {
+                if !self.is_new || !HTTP2_PREFACE.starts_with(&self.ahead) {
+                    return Ok(Opening::Http1);
+                }
+                if self.ahead.len() == HTTP2_PREFACE.len() {
+                    return Ok(Opening::Http2);
+                }
+            }
+            let mut bytes = [0; HTTP2_PREFACE.len()];
+            let room = bytes.get_mut(self.ahead.len()..).unwrap_or_default();
+            let count = self.stream.read(room).await?;
+            if count == 0 {
+                return Ok(if self.ahead.is_empty() { Opening::End } else { Opening::Http1 });
+            }
+            self.ahead.extend_from_slice(room.get(..count).unwrap_or_default());
+        }
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        if !self.ahead.is_empty() {
+            let count = self.ahead.len().min(buf.remaining());
+            buf.put_slice(self.ahead.get(..count).unwrap_or_default());
+            self.ahead.drain(..count);
+            self.activity.read();
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            self.activity.read();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -60,7 +161,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
             return Poll::Ready(Ok(buf.len()));
         }
         ready!(self.poll_refusal(cx))?;
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.activity.wrote(written.is_pending());
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
