@@ -101,11 +101,11 @@ impl<M: Message> Current<M> {
 pub async fn start(
     config: &config::Config,
     secret: &SecretString,
-    pool: Pool,
+    (pool, replica): (Pool, Option<Pool>),
     engines: Engines,
     metrics: &Arc<Metrics>,
 ) -> Result<(Handles, ActorCell), SpawnErr> {
-    let (users, user_part) = user::part(pool, &config.database, metrics);
+    let (users, user_part) = user::part(pool, replica, &config.database, metrics);
     let (hasher, hasher_part) = hasher::part(engines, &config.hashing, metrics)
         .map_err(|error| SpawnErr::StartupFailed(error.to_string().into()))?;
     let (tokens, token_part) = token::part(secret, config.tokens.ttl);

@@ -107,9 +107,10 @@ impl App {
         tracing::info!(?outcome, "the schema is at version {}", migrations::LATEST);
         let secret = signing_secret(config, database.is_private(), &config.data_dir)?;
         let engines = engines.await.map_err(|error| AppError::Assembly(error.to_string()))??;
-        let (handles, supervisor) = actors::start(config, &secret, pool.clone(), engines, &metrics)
-            .await
-            .map_err(|error| AppError::Assembly(error.to_string()))?;
+        let (handles, supervisor) =
+            actors::start(config, &secret, (pool.clone(), database.replica.clone()), engines, &metrics)
+                .await
+                .map_err(|error| AppError::Assembly(error.to_string()))?;
         let service = Service::new(handles.clone(), Arc::clone(&metrics), &config.server)
             .map_err(|error| AppError::Assembly(error.to_string()))?;
         let service = Arc::new(service);

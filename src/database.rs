@@ -2,6 +2,8 @@
 
 pub mod local;
 pub mod migrations;
+mod replica;
+mod tls;
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,12 +11,15 @@ use std::time::Duration;
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
 use secrecy::ExposeSecret;
 use thiserror::Error;
-use tokio_postgres::NoTls;
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{GenericClient, NoTls};
 
-use crate::config;
+use crate::config::{self, Statements, Tls};
 use local::{Cluster, LocalError};
 use migrations::MigrationError;
+pub use replica::ReplicaError;
+pub use tls::TlsError;
 
 /// A connection that has been idle for longer is checked before use; one that was in use just now has just been checked.
 const CHECK_AFTER_IDLE: Duration = Duration::from_millis(500);
@@ -24,9 +29,14 @@ const SHRINK_EVERY: Duration = Duration::from_secs(30);
 /// Why there is no database to work with.
 #[derive(Debug, Error)]
 pub enum DatabaseError {
-    /// `database.url` is no URL of a PostgreSQL server.
-    #[error("database.url does not parse: {0}; it must look like postgresql://user:password@host:5432/name")]
-    Url(String),
+    /// It is no URL of a PostgreSQL server.
+    #[error("{key} does not parse: {cause}; it must look like postgresql://user:password@host:5432/name")]
+    Url {
+        /// The key.
+        key: &'static str,
+        /// What is wrong.
+        cause: String,
+    },
     /// No private cluster can be had.
     #[error(transparent)]
     Local(#[from] LocalError),
@@ -38,6 +48,12 @@ pub enum DatabaseError {
         /// The last cause in the chain.
         cause: String,
     },
+    /// Connections can't be encrypted as configured.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The replica is none.
+    #[error(transparent)]
+    Replica(#[from] ReplicaError),
     /// The schema can't be brought up to date.
     #[error(transparent)]
     Migration(#[from] MigrationError),
@@ -48,6 +64,8 @@ pub enum DatabaseError {
 pub struct Database {
     /// Connections, opened when first needed.
     pub pool: Pool,
+    /// Connections to a standby, for lookups by id.
+    pub replica: Option<Pool>,
     cluster: Option<Cluster>,
 }
 
@@ -58,26 +76,53 @@ impl Database {
     /// [`DatabaseError`], but for migrations.
     pub async fn open(config: &config::Database, data_dir: &Path) -> Result<Self, DatabaseError> {
         let (settings, cluster) = if let Some(url) = &config.url {
-            (parse_url(url.expose_secret())?, None)
+            (parse_url(url.expose_secret(), "database.url")?, None)
         } else {
             let cluster = Cluster::start(data_dir).await?;
             (cluster.connection_settings(), Some(cluster))
         };
-        let place = place(&settings);
-        let pool = build_pool(settings, config).map_err(|cause| DatabaseError::Url(cause.to_string()))?;
-        if let Err(error) = pool.get().await {
-            if let Some(cluster) = cluster {
-                cluster.stop().await;
+        match Self::connect(settings, config).await {
+            Ok((pool, replica)) => Ok(Self { pool, replica, cluster }),
+            Err(error) => {
+                if let Some(cluster) = cluster {
+                    cluster.stop().await;
+                }
+                Err(error)
             }
-            return Err(DatabaseError::Unreachable { place, cause: root_cause(&error) });
         }
-        Ok(Self { pool, cluster })
+    }
+
+    async fn connect(
+        settings: tokio_postgres::Config,
+        config: &config::Database,
+    ) -> Result<(Pool, Option<Pool>), DatabaseError> {
+        let place = place(&settings);
+        let pool = build_pool(settings, config)?;
+        let client =
+            pool.get().await.map_err(|error| DatabaseError::Unreachable { place, cause: root_cause(&error) })?;
+        let replica = match &config.replica_url {
+            Some(url) => {
+                let settings = parse_url(url.expose_secret(), "database.replica_url")?;
+                Some(replica::open(&**client, settings, config).await?)
+            }
+            None => None,
+        };
+        Ok((pool, replica))
     }
 
     /// Whether the private cluster is in use.
     #[must_use]
     pub fn is_private(&self) -> bool {
         self.cluster.is_some()
+    }
+
+    /// Whether the server refuses writes, as a standby does.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Migration`] where it does not answer.
+    pub async fn is_read_only(&self) -> Result<bool, DatabaseError> {
+        let client = self.pool.get().await.map_err(|error| MigrationError::Failed(root_cause(&error)))?;
+        Ok(is_read_only(&**client).await.map_err(MigrationError::from)?)
     }
 
     /// Closes the pool and stops the private cluster, if this process started it.
@@ -103,28 +148,29 @@ pub async fn shrink(pool: Pool, kept: usize) {
     }
 }
 
-fn parse_url(url: &str) -> Result<tokio_postgres::Config, DatabaseError> {
+fn parse_url(url: &str, key: &'static str) -> Result<tokio_postgres::Config, DatabaseError> {
     // SQLAlchemy names its driver in the scheme, as in postgresql+psycopg2://.
     let plain = match url.split_once("://") {
         Some((scheme, rest)) if scheme.starts_with("postgresql+") => format!("postgresql://{rest}"),
         _ => url.to_owned(),
     };
-    plain.parse().map_err(|error| DatabaseError::Url(root_cause(&error)))
+    plain.parse().map_err(|error| DatabaseError::Url { key, cause: root_cause(&error) })
 }
 
-fn build_pool(
-    mut settings: tokio_postgres::Config,
-    config: &config::Database,
-) -> Result<Pool, deadpool_postgres::BuildError> {
+fn build_pool(mut settings: tokio_postgres::Config, config: &config::Database) -> Result<Pool, DatabaseError> {
     if settings.get_connect_timeout().is_none() {
         settings.connect_timeout(config.connect_timeout);
     }
     if settings.get_application_name().is_none() {
         settings.application_name("rollcall");
     }
-    let manager = Manager::from_config(settings, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
-    let timeout_ms = config.timeout.as_millis();
-    Pool::builder(manager)
+    // Of several hosts, those that refuse writes are standbys.
+    if settings.get_hosts().len() > 1 && settings.get_target_session_attrs() == TargetSessionAttrs::Any {
+        settings.target_session_attrs(TargetSessionAttrs::ReadWrite);
+    }
+    let must_write = settings.get_target_session_attrs() == TargetSessionAttrs::ReadWrite;
+    let timeout = (config.statements == Statements::Named).then_some(config.timeout);
+    Pool::builder(manager(settings, config)?)
         .max_size(config.pool_size)
         .runtime(Runtime::Tokio1)
         .timeouts(Timeouts {
@@ -132,22 +178,61 @@ fn build_pool(
             create: Some(config.connect_timeout),
             recycle: Some(config.connect_timeout),
         })
-        // The server gives up when the caller does, so that an abandoned statement holds no lock.
+        // The server gives up when the caller does, so that an abandoned statement holds no lock. Behind a proxy, settings
+        // would stay with a connection that others use.
         .post_create(Hook::async_fn(move |client, _| {
             Box::pin(async move {
-                let limit = format!("SET statement_timeout = {timeout_ms}");
+                let Some(timeout) = timeout else { return Ok(()) };
+                let limit = format!("SET statement_timeout = {}", timeout.as_millis());
                 client.batch_execute(&limit).await.map_err(HookError::Backend)
             })
         }))
-        .pre_recycle(Hook::async_fn(|client, metrics| {
+        .pre_recycle(Hook::async_fn(move |client, metrics| {
             Box::pin(async move {
                 if metrics.last_used() < CHECK_AFTER_IDLE {
                     return Ok(());
+                }
+                if must_write && is_read_only(&**client).await.map_err(HookError::Backend)? {
+                    return Err(HookError::message("the server takes no writes any more"));
                 }
                 client.simple_query("").await.map(|_| ()).map_err(HookError::Backend)
             })
         }))
         .build()
+        .map_err(|error| DatabaseError::Url { key: "database.pool_size", cause: error.to_string() })
+}
+
+/// What opens connections: encrypted where the server's host has a name to speak of, as sockets have not.
+fn manager(mut settings: tokio_postgres::Config, config: &config::Database) -> Result<Manager, TlsError> {
+    let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let is_local = settings.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
+    if is_local {
+        return Ok(Manager::from_config(settings, NoTls, recycling));
+    }
+    if config.tls == Tls::VerifyFull {
+        settings.ssl_mode(SslMode::Require);
+    }
+    if settings.get_ssl_mode() == SslMode::Disable {
+        return Ok(Manager::from_config(settings, NoTls, recycling));
+    }
+    Ok(Manager::from_config(settings, tls::connector(config)?, recycling))
+}
+
+async fn is_read_only(client: &impl GenericClient) -> Result<bool, tokio_postgres::Error> {
+    let rows = client.query_typed("SELECT current_setting('transaction_read_only') = 'on'", &[]).await?;
+    rows.first().map_or(Ok(false), |row| row.try_get(0))
+}
+
+/// Whether `error` says that the server is no longer the one to talk to: it has become a standby, or is going down. Then
+/// no other connection to it is worth keeping.
+pub(crate) fn is_of_a_lost_server(error: &tokio_postgres::Error) -> bool {
+    const STATES: [SqlState; 4] = [
+        SqlState::READ_ONLY_SQL_TRANSACTION,
+        SqlState::ADMIN_SHUTDOWN,
+        SqlState::CRASH_SHUTDOWN,
+        SqlState::CANNOT_CONNECT_NOW,
+    ];
+    error.code().is_some_and(|code| STATES.contains(code))
 }
 
 /// Where a server is, without the credentials that lead in.

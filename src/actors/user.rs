@@ -25,7 +25,7 @@ use crate::domain::email::Email;
 use crate::domain::name::Name;
 use crate::domain::user::{Account, PasswordHash, User};
 use crate::telemetry::Metrics;
-use batch::{Queue, Statements};
+use batch::{Queue, Replica, Statements};
 
 /// On top of `database.timeout_ms`: the batch answers for itself when that is over, and should be heard.
 const GRACE: Duration = Duration::from_millis(500);
@@ -107,10 +107,21 @@ impl UserHandle {
 }
 
 /// The handle, and how its actor is started.
-pub(super) fn part(pool: Pool, config: &config::Database, metrics: &Arc<Metrics>) -> (UserHandle, Child) {
+pub(super) fn part(
+    pool: Pool,
+    replica: Option<Pool>,
+    config: &config::Database,
+    metrics: &Arc<Metrics>,
+) -> (UserHandle, Child) {
     let actor = Current::vacant();
     let handle = UserHandle { actor: actor.clone(), timeout: config.timeout + GRACE };
-    let statements = Arc::new(Statements { pool, timeout: config.timeout, metrics: Arc::clone(metrics) });
+    let statements = Arc::new(Statements {
+        pool,
+        replica: replica.map(Replica::new),
+        mode: config.statements,
+        timeout: config.timeout,
+        metrics: Arc::clone(metrics),
+    });
     let config = config.clone();
     let child = Child::new("user", move |supervisor| {
         let (actor, arguments) = (actor.clone(), (config.clone(), Arc::clone(&statements)));

@@ -31,15 +31,21 @@ pub(super) async fn run(config: &Config) -> Result<(), CliError> {
     print(&format!("hash capacity: {rate:.1} hashes/s at cost {cost}, {lanes} at once on {engines} engines"))
 }
 
-async fn check_database(database: &Database) -> Result<String, CliError> {
+async fn check_database(database: &Database) -> Result<String, DatabaseError> {
     let place = if database.is_private() { "private cluster" } else { "database.url" };
-    let found = migrations::version(&database.pool).await.map_err(DatabaseError::from)?;
+    let found = migrations::version(&database.pool).await?;
     let latest = migrations::LATEST;
-    Ok(if found == latest {
-        format!("database: good ({place}, schema version {found})")
-    } else {
-        format!("database: good ({place}, schema version {found}; serve and migrate bring it to {latest})")
-    })
+    let mut remarks = vec![place.to_owned(), format!("schema version {found}")];
+    if found != latest {
+        remarks.push(format!("serve and migrate bring it to {latest}"));
+    }
+    if database.is_read_only().await? {
+        remarks.push("it takes no writes: registrations would get 503".to_owned());
+    }
+    if database.replica.is_some() {
+        remarks.push("lookups by id go to database.replica_url".to_owned());
+    }
+    Ok(format!("database: good ({})", remarks.join(", ")))
 }
 
 /// Keeps every engine busy for a while.

@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::{Object, Pool};
+use deadpool_postgres::Pool;
 use thiserror::Error;
 use tokio_postgres::GenericClient;
+use tokio_postgres::types::Type;
 
 use super::root_cause;
 
@@ -27,6 +28,13 @@ struct Migration {
 const MIGRATIONS: [Migration; 1] =
     [Migration { version: 1, name: "create_users", sql: include_str!("../../sql/0001_create_users.sql") }];
 
+/// Where steps are recorded.
+const RECORDS: &str = "CREATE TABLE IF NOT EXISTS rollcall_migrations (
+    version INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    applied_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT CURRENT_TIMESTAMP
+)";
+
 /// The schema version that this program works with.
 pub const LATEST: i32 = {
     let [.., last] = MIGRATIONS;
@@ -45,6 +53,9 @@ pub enum MigrationError {
     /// There is a table `users` of another shape.
     #[error("the table users cannot be adopted: {0}; mend it, or point database.url at another database")]
     Foreign(String),
+    /// The records say that the table was made, and it is not there.
+    #[error("the table users is missing, though rollcall_migrations says that it was made; restore it, or drop both")]
+    UsersMissing,
     /// A statement failed.
     #[error("migration of the database failed: {0}")]
     Failed(String),
@@ -75,42 +86,35 @@ pub enum Outcome {
 /// # Errors
 /// [`MigrationError`]; a failed step leaves nothing behind.
 pub async fn run(pool: &Pool) -> Result<Outcome, MigrationError> {
-    let client = pool.get().await.map_err(|error| MigrationError::Failed(root_cause(&error)))?;
+    let mut client = pool.get().await.map_err(|error| MigrationError::Failed(root_cause(&error)))?;
     // A start on an up-to-date database takes no lock.
-    if current_version(&**client).await? == LATEST {
-        return Ok(Outcome::UpToDate);
-    }
-    // The session's timeouts and lock are not for the pool: the connection is dropped, and the lock with it.
-    let mut client = Object::take(client);
-    client
-        .batch_execute(&format!("SET statement_timeout = 0; SET lock_timeout = {}", LOCK_TIMEOUT.as_millis()))
-        .await?;
-    client.execute("SELECT pg_advisory_lock($1)", &[&LOCK_KEY]).await?;
-    let from = current_version(&*client).await?;
+    let from = current_version(&**client).await?;
     let mut outcome = if from == LATEST { Outcome::UpToDate } else { Outcome::Migrated { from } };
     for migration in MIGRATIONS.iter().filter(|migration| migration.version > from) {
+        // All that a step needs of its session ends with the transaction: a proxy may give the next one another session.
         let transaction = client.transaction().await?;
+        let timeout_ms = LOCK_TIMEOUT.as_millis();
         transaction
-            .batch_execute(
-                "CREATE TABLE IF NOT EXISTS rollcall_migrations (
-                    version INTEGER PRIMARY KEY,
-                    name TEXT NOT NULL,
-                    applied_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT CURRENT_TIMESTAMP
-                )",
-            )
+            .batch_execute(&format!(
+                "SET LOCAL statement_timeout = 0;
+                 SET LOCAL lock_timeout = {timeout_ms};
+                 SELECT pg_advisory_xact_lock({LOCK_KEY})"
+            ))
             .await?;
-        if migration.version == 1 && users_exist(&*transaction).await? {
+        // Another replica may have come first.
+        if current_version(&*transaction).await? >= migration.version {
+            outcome = Outcome::UpToDate;
+            continue;
+        }
+        transaction.batch_execute(RECORDS).await?;
+        if migration.version == 1 && exists(&*transaction, "users").await? {
             check_adoptable(&*transaction).await?;
             outcome = Outcome::Adopted;
         } else {
             transaction.batch_execute(migration.sql).await?;
         }
-        transaction
-            .execute(
-                "INSERT INTO rollcall_migrations (version, name) VALUES ($1, $2)",
-                &[&migration.version, &migration.name],
-            )
-            .await?;
+        let record = "INSERT INTO rollcall_migrations (version, name) VALUES ($1, $2)";
+        transaction.execute_typed(record, &[(&migration.version, Type::INT4), (&migration.name, Type::TEXT)]).await?;
         transaction.commit().await?;
     }
     Ok(outcome)
@@ -127,18 +131,25 @@ pub async fn version(pool: &Pool) -> Result<i32, MigrationError> {
 
 /// The version recorded in the database, 0 where none is.
 async fn current_version(client: &impl GenericClient) -> Result<i32, MigrationError> {
-    let recorded: bool =
-        client.query_one("SELECT to_regclass('rollcall_migrations') IS NOT NULL", &[]).await?.try_get(0)?;
-    if !recorded {
+    if !exists(client, "rollcall_migrations").await? {
         return Ok(0);
     }
-    let row = client.query_one("SELECT coalesce(max(version), 0) FROM rollcall_migrations", &[]).await?;
+    let row = client.query_typed_one("SELECT coalesce(max(version), 0) FROM rollcall_migrations", &[]).await?;
     let found: i32 = row.try_get(0)?;
-    if found > LATEST { Err(MigrationError::TooNew { found }) } else { Ok(found) }
+    if found > LATEST {
+        return Err(MigrationError::TooNew { found });
+    }
+    if found > 0 && !exists(client, "users").await? {
+        return Err(MigrationError::UsersMissing);
+    }
+    Ok(found)
 }
 
-async fn users_exist(client: &impl GenericClient) -> Result<bool, MigrationError> {
-    Ok(client.query_one("SELECT to_regclass('users') IS NOT NULL", &[]).await?.try_get(0)?)
+async fn exists(client: &impl GenericClient, table: &str) -> Result<bool, MigrationError> {
+    // Reads the catalog's rows. to_regclass() asks the session's cache, which may not know yet what was committed while the
+    // session waited for the lock.
+    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relname = $1 AND pg_table_is_visible(oid))";
+    Ok(client.query_typed_one(sql, &[(&table, Type::TEXT)]).await?.try_get(0)?)
 }
 
 /// Reads the catalog only, so that it waits for nobody and nobody waits for it.
@@ -152,7 +163,7 @@ async fn check_adoptable(client: &impl GenericClient) -> Result<(), MigrationErr
         ("updated_at", &["timestamptz"]),
     ];
     let rows = client
-        .query(
+        .query_typed(
             "SELECT a.attname::text, t.typname::text FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
              WHERE a.attrelid = to_regclass('users') AND a.attnum > 0 AND NOT a.attisdropped",
             &[],
@@ -172,7 +183,7 @@ async fn check_adoptable(client: &impl GenericClient) -> Result<(), MigrationErr
         }
     }
     let unique = client
-        .query_opt(
+        .query_typed_opt(
             "SELECT 1 FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attname = 'email'
              WHERE i.indrelid = to_regclass('users') AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
                AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum

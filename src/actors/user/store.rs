@@ -4,10 +4,12 @@ use std::collections::HashMap;
 
 use deadpool_postgres::ClientWrapper;
 use time::OffsetDateTime;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
 use super::{NewHash, NewRow};
+use crate::config::Statements;
 use crate::domain::email::Email;
 use crate::domain::name::Name;
 use crate::domain::user::{Account, PasswordHash, User};
@@ -21,43 +23,66 @@ const INSERT: &str = "INSERT INTO users (user_id, name, email, password_hash)
     RETURNING user_id, created_at";
 const REPLACE_HASH: &str = "UPDATE users SET password_hash = $3 WHERE user_id = $1 AND password_hash = $2";
 
-/// The users of these ids that exist.
-pub(super) async fn users_by_id(client: &ClientWrapper, ids: &[Uuid]) -> Result<HashMap<Uuid, User>, Error> {
-    let statement = client.prepare_cached(USERS_BY_ID).await?;
-    let rows = client.query(&statement, &[&ids]).await?;
-    rows.iter().map(|row| user(row).map(|user| (user.id, user))).collect()
+/// A connection, and how statements are sent over it.
+pub(super) struct Store<'a> {
+    pub(super) client: &'a ClientWrapper,
+    pub(super) statements: Statements,
 }
 
-/// The accounts of these addresses that exist.
-pub(super) async fn accounts_by_email(
-    client: &ClientWrapper,
-    emails: &[&str],
-) -> Result<HashMap<String, Account>, Error> {
-    let statement = client.prepare_cached(ACCOUNTS_BY_EMAIL).await?;
-    let rows = client.query(&statement, &[&emails]).await?;
-    let account = |row: &Row| {
-        let account = Account { user: user(row)?, password_hash: PasswordHash(row.try_get(4)?) };
-        Ok((account.user.email.as_str().to_owned(), account))
-    };
-    rows.iter().map(account).collect()
+impl Store<'_> {
+    /// The users of these ids that exist.
+    pub(super) async fn users_by_id(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, User>, Error> {
+        let rows = self.query(USERS_BY_ID, &[(&ids, Type::UUID_ARRAY)]).await?;
+        rows.iter().map(|row| user(row).map(|user| (user.id, user))).collect()
+    }
+
+    /// The accounts of these addresses that exist.
+    pub(super) async fn accounts_by_email(&self, emails: &[&str]) -> Result<HashMap<String, Account>, Error> {
+        let rows = self.query(ACCOUNTS_BY_EMAIL, &[(&emails, Type::VARCHAR_ARRAY)]).await?;
+        let account = |row: &Row| {
+            let account = Account { user: user(row)?, password_hash: PasswordHash(row.try_get(4)?) };
+            Ok((account.user.email.as_str().to_owned(), account))
+        };
+        rows.iter().map(account).collect()
+    }
+
+    /// Inserts the rows whose address is free, and tells when each of those was made.
+    pub(super) async fn insert(&self, rows: &[&NewRow]) -> Result<HashMap<Uuid, OffsetDateTime>, Error> {
+        let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+        let names: Vec<_> = rows.iter().map(|row| row.name.as_str()).collect();
+        let emails: Vec<_> = rows.iter().map(|row| row.email.as_str()).collect();
+        let hashes: Vec<_> = rows.iter().map(|row| row.password_hash.0.as_str()).collect();
+        let texts = Type::VARCHAR_ARRAY;
+        let stored = self
+            .query(
+                INSERT,
+                &[(&ids, Type::UUID_ARRAY), (&names, texts.clone()), (&emails, texts.clone()), (&hashes, texts)],
+            )
+            .await?;
+        stored.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+    }
+
+    /// Replaces one hash, unless it is no longer the one that was read.
+    pub(super) async fn replace_hash(&self, hash: &NewHash) -> Result<(), Error> {
+        let (old, new) = (&hash.old.0, &hash.new.0);
+        let parameters: [Parameter<'_>; 3] = [(&hash.id, Type::UUID), (old, Type::VARCHAR), (new, Type::VARCHAR)];
+        self.query(REPLACE_HASH, &parameters).await.map(|_| ())
+    }
+
+    async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
+        match self.statements {
+            Statements::Unnamed => self.client.query_typed(sql, parameters).await,
+            Statements::Named => {
+                let statement = self.client.prepare_cached(sql).await?;
+                let values: Vec<_> = parameters.iter().map(|(value, _)| *value).collect();
+                self.client.query(&statement, &values).await
+            }
+        }
+    }
 }
 
-/// Inserts the rows whose address is free, and tells when each of those was made.
-pub(super) async fn insert(client: &ClientWrapper, rows: &[&NewRow]) -> Result<HashMap<Uuid, OffsetDateTime>, Error> {
-    let statement = client.prepare_cached(INSERT).await?;
-    let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
-    let names: Vec<_> = rows.iter().map(|row| row.name.as_str()).collect();
-    let emails: Vec<_> = rows.iter().map(|row| row.email.as_str()).collect();
-    let hashes: Vec<_> = rows.iter().map(|row| row.password_hash.0.as_str()).collect();
-    let stored = client.query(&statement, &[&ids, &names, &emails, &hashes]).await?;
-    stored.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
-}
-
-/// Replaces one hash, unless it is no longer the one that was read.
-pub(super) async fn replace_hash(client: &ClientWrapper, hash: &NewHash) -> Result<(), Error> {
-    let statement = client.prepare_cached(REPLACE_HASH).await?;
-    client.execute(&statement, &[&hash.id, &hash.old.0, &hash.new.0]).await.map(|_| ())
-}
+/// A value, and the type that it has in the statement.
+type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 fn user(row: &Row) -> Result<User, Error> {
     Ok(User {
