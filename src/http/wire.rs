@@ -88,6 +88,7 @@ impl<S> Wire<S> {
     }
 
     /// The stream once more, after `unread` of it was read and not used.
+    #[must_use]
     pub fn reopen(mut self, unread: &[u8]) -> Self {
         self.ahead.splice(..0, unread.iter().copied());
         self.is_new = false;
