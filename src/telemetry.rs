@@ -71,6 +71,8 @@ pub struct Metrics {
     pub http_duration: HistogramVec,
     /// Connections open.
     pub http_connections: IntGauge,
+    /// Of them, those that nothing happens on.
+    pub http_connections_idle: IntGauge,
     /// Jobs waiting for a hasher.
     pub hash_queue_depth: IntGauge,
     /// From a job's arrival to its start.
@@ -127,6 +129,7 @@ impl Metrics {
                 &request_times,
             )?,
             http_connections: add.gauge("http_connections", "Connections open.")?,
+            http_connections_idle: add.gauge("http_connections_idle", "Connections that nothing happens on.")?,
             hash_queue_depth: add.gauge("hash_queue_depth", "Jobs waiting for a hasher.")?,
             hash_wait: add.histogram("hash_wait_seconds", "Time a job waited for its start.", &request_times)?,
             hash_duration: add.histogram(

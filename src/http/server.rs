@@ -126,15 +126,18 @@ impl Connections {
     {
         let mut wire = Wire::new(stream, Arc::clone(&self.service));
         loop {
+            let idle = &self.service.metrics().http_connections_idle;
+            idle.inc();
             // hyper has no timeout of its own while it waits for the first bytes.
             let opening = tokio::select! {
-                opening = timeout(self.header_timeout, wire.opening()) => opening,
-                () = self.closing.cancelled() => return Ok(()),
+                opening = timeout(self.header_timeout, wire.opening()) => opening.ok().and_then(Result::ok),
+                () = self.closing.cancelled() => None,
             };
+            idle.dec();
             match opening {
-                Ok(Ok(Opening::Http1)) => {}
-                Ok(Ok(Opening::Http2)) => return Box::pin(self.serve_http2(wire)).await,
-                Ok(Ok(Opening::End) | Err(_)) | Err(_) => return Ok(()),
+                Some(Opening::Http1) => {}
+                Some(Opening::Http2) => return Box::pin(self.serve_http2(wire)).await,
+                Some(Opening::End) | None => return Ok(()),
             }
             match Box::pin(self.serve_http1(wire)).await? {
                 Some(idle) => wire = idle,

@@ -15,9 +15,11 @@ mod harness;
 
 mod actors;
 mod adoption;
+mod capacity;
 mod cluster;
 mod concurrency;
 mod config;
+mod connections;
 mod documents;
 mod drain;
 mod hashes;

@@ -16,7 +16,7 @@ async fn samples(admin: &Api) -> HashMap<String, u64> {
     pairs.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
 }
 
-async fn sample(admin: &Api, name: &str) -> u64 {
+pub async fn sample(admin: &Api, name: &str) -> u64 {
     samples(admin).await.get(name).copied().unwrap_or_default()
 }
 
@@ -30,6 +30,7 @@ async fn every_metric_is_there_from_the_start() {
         ("http_requests_total", "counter"),
         ("http_request_duration_seconds", "histogram"),
         ("http_connections", "gauge"),
+        ("http_connections_idle", "gauge"),
         ("hash_queue_depth", "gauge"),
         ("hash_wait_seconds", "histogram"),
         ("hash_duration_seconds", "histogram"),

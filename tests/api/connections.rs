@@ -1,0 +1,128 @@
+//! Connections over time: busy, idle and busy again; and how many requests may be inside.
+
+use rustix::process::Signal;
+
+use crate::harness::api::john;
+use crate::harness::{Home, TestApp, TestDatabase, Wire, until};
+use crate::metrics::sample;
+
+const GET: &str = "GET / HTTP/1.1\r\nhost: test\r\n\r\n";
+
+fn post(path: &str, body: &str) -> String {
+    let head = format!("POST {path} HTTP/1.1\r\nhost: test\r\ncontent-type: application/json");
+    format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+async fn idle(app: &TestApp, count: u64) {
+    let admin = app.admin();
+    until("idle connections", async || sample(&admin, "rollcall_http_connections_idle").await == count).await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_goes_on_as_if_nothing_had_been() {
+    let app = TestApp::start().await;
+    let mut wire = Wire::open(app.addr).await;
+    for _ in 0..2 {
+        wire.send(GET).await;
+        wire.answer().await.expect_json(200);
+        idle(&app, 1).await;
+    }
+    // A byte at a time, so that the first comes alone.
+    for byte in GET.bytes() {
+        wire.send([byte]).await;
+    }
+    wire.answer().await.expect_json(200);
+    idle(&app, 1).await;
+    // Two at once.
+    wire.send(format!("{GET}{GET}")).await;
+    wire.answer().await.expect_json(200);
+    wire.answer().await.expect_json(200);
+    idle(&app, 1).await;
+    wire.send(post("/api/users/register", &john().to_string())).await;
+    wire.answer().await.expect_json(201);
+    idle(&app, 1).await;
+    wire.send("nonsense\r\n\r\n").await;
+    wire.answer().await.expect_refusal(400, "malformed_request");
+    wire.closed().await;
+    idle(&app, 0).await;
+}
+
+#[tokio::test]
+async fn a_connection_with_half_a_request_is_not_idle() {
+    let app = TestApp::start().await;
+    let mut halves = Vec::new();
+    // In a piece of its own, and together with the request before.
+    for pieces in [[GET.to_owned(), GET[..20].to_owned()], [format!("{GET}{}", &GET[..20]), String::new()]] {
+        let mut wire = Wire::open(app.addr).await;
+        for piece in pieces {
+            wire.send(piece).await;
+        }
+        wire.answer().await.expect_json(200);
+        halves.push(wire);
+    }
+    let mut whole = Wire::open(app.addr).await;
+    whole.send(GET).await;
+    whole.answer().await.expect_json(200);
+    idle(&app, 1).await;
+    for wire in &mut halves {
+        wire.send(&GET[20..]).await;
+        wire.answer().await.expect_json(200);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_whose_request_was_refused_unread_is_never_taken_for_idle() {
+    let app = TestApp::start().await;
+    let mut wire = Wire::open(app.addr).await;
+    // What follows is the body of a request that was refused for its type; it is no request of its own.
+    let body = format!("GET /api/users/me HTTP/1.1\r\nhost: {}\r\n\r\n", "a".repeat(64));
+    let head = "POST /api/users/login HTTP/1.1\r\nhost: test\r\ncontent-type: text/plain";
+    wire.send(format!("{head}\r\ncontent-length: {}\r\n\r\n", body.len())).await;
+    wire.answer().await.expect_refusal(415, "unsupported_media_type");
+    let mut other = Wire::open(app.addr).await;
+    other.send(GET).await;
+    other.answer().await.expect_json(200);
+    idle(&app, 1).await;
+    wire.send(body).await;
+    wire.send(GET).await;
+    let rest = String::from_utf8(wire.closed().await).unwrap();
+    assert!(!rest.contains(" 403 "), "the body was answered: {rest}");
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_when_its_time_is_over() {
+    let app = TestApp::with(&[("server.header_timeout_ms", "3000")]).await;
+    let mut wire = Wire::open(app.addr).await;
+    wire.send(GET).await;
+    wire.answer().await.expect_json(200);
+    idle(&app, 1).await;
+    assert_eq!(wire.closed().await, b"");
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_hold_up_the_end() {
+    let (home, db) = (Home::new(), TestDatabase::migrated().await);
+    let service = home.serve_on(&db).ready().await;
+    let silent = Wire::open(service.addr).await;
+    let mut wire = Wire::open(service.addr).await;
+    wire.send(GET).await;
+    wire.answer().await.expect_json(200);
+    service.program.signal(Signal::TERM);
+    assert_eq!(silent.closed().await, b"");
+    assert_eq!(wire.closed().await, b"");
+    assert_eq!(service.program.exit().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn one_request_more_than_may_be_inside_is_503() {
+    let app = TestApp::with(&[("server.max_in_flight", "1"), ("hashing.cost", "12")]).await;
+    let mut inside = Wire::open(app.addr).await;
+    inside.send(post("/api/users/login", r#"{"email":"a@example.com","password":"WrongPass1"}"#)).await;
+    let admin = app.admin();
+    until("a hash under way", async || sample(&admin, "rollcall_hash_lanes_busy").await == 1).await;
+    let refused = app.get("/").await;
+    refused.expect_refusal(503, "overloaded");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    inside.answer().await.expect_refusal(401, "invalid_credentials");
+    app.get("/").await.expect_json(200);
+}
