@@ -34,7 +34,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// that no client's next request meets a closed connection; those that came by then are answered.
 const LINGER: Duration = Duration::from_millis(300);
 /// How often a served connection is looked at: one that was silent from one look to the next is idle.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(250);
 /// Streams that one HTTP/2 connection may have open.
 const H2_STREAMS: u32 = 128;
 /// How far headers may go over the limit before hyper itself refuses them, bare of the service's words: what lies between is
