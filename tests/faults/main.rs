@@ -16,4 +16,5 @@
 mod harness;
 
 mod crash;
+mod failover;
 mod outage;

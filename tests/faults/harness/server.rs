@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, Permissions};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use rustix::process::Signal;
 use tokio_postgres::{Client, NoTls};
@@ -22,12 +24,16 @@ const USER: &str = "rollcall";
 const SETTINGS: &str = "
 fsync = off
 shared_buffers = 16MB
+wal_log_hints = on
+wal_keep_size = 1GB
 ";
 
 /// A server, running or not. Killed and removed when dropped.
 pub struct Server {
     /// Holds `data/postgres`, where the scratch directory's cleaner looks for servers, and `run` for the socket.
     dir: PathBuf,
+    /// On 127.0.0.1, beside the socket.
+    port: u16,
     postmaster: Option<Child>,
 }
 
@@ -54,7 +60,58 @@ impl Server {
         for name in ["data", "run"] {
             own_dir(&dir.join(name));
         }
-        Self { dir, postmaster: None }
+        Self { dir, port: free_port(), postmaster: None }
+    }
+
+    /// A standby of this one, streaming.
+    pub async fn standby(&self) -> Self {
+        let mut standby = Self::place();
+        let mut copy = standby.program("pg_basebackup");
+        copy.arg("-D").arg(standby.data()).args(["-d", &self.source(), "-R", "-c", "fast", "--no-sync"]);
+        run(copy).await;
+        standby.resume().await;
+        until("a streaming standby", async || self.sees_standby("state = 'streaming'").await).await;
+        standby
+    }
+
+    /// Makes every commit wait until a standby has it too.
+    pub async fn replicate_synchronously(&self) {
+        let admin = self.admin().await;
+        admin.batch_execute("ALTER SYSTEM SET synchronous_standby_names = '*'").await.unwrap();
+        admin.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+        until("a synchronous standby", async || self.sees_standby("sync_state = 'sync'").await).await;
+    }
+
+    /// Makes a primary of a standby.
+    pub async fn promote(&self) {
+        let admin = self.admin().await;
+        // Nobody follows it yet, so there is nobody to wait for.
+        admin.batch_execute("ALTER SYSTEM SET synchronous_standby_names = ''").await.unwrap();
+        let promoted: bool = admin.query_one("SELECT pg_promote()", &[]).await.unwrap().get(0);
+        assert!(promoted, "{}", self.log());
+    }
+
+    /// Brings a killed primary back as a standby of its successor.
+    pub async fn follow(&mut self, primary: &Self) {
+        let mut rewind = self.program("pg_rewind");
+        rewind.arg("-D").arg(self.data()).args(["--source-server", &primary.source(), "-R", "--no-sync"]);
+        run(rewind).await;
+        self.resume().await;
+        until("a streaming standby", async || primary.sees_standby("state = 'streaming'").await).await;
+    }
+
+    pub async fn is_standby(&self) -> bool {
+        self.admin().await.query_one("SELECT pg_is_in_recovery()", &[]).await.unwrap().get(0)
+    }
+
+    async fn sees_standby(&self, how: &str) -> bool {
+        let sql = format!("SELECT 1 FROM pg_stat_replication WHERE {how}");
+        self.admin().await.query_opt(&sql, &[]).await.unwrap().is_some()
+    }
+
+    /// How other servers' programs connect to it.
+    fn source(&self) -> String {
+        format!("host=127.0.0.1 port={} user={SUPERUSER} dbname=postgres", self.port)
     }
 
     /// Starts it, again or for the first time, and waits until it accepts connections.
@@ -63,7 +120,7 @@ impl Server {
         let log = File::options().create(true).append(true).open(self.dir.join("server.log")).unwrap();
         let mut postgres = self.program("postgres");
         postgres.arg("-D").arg(self.data()).arg("-k").arg(self.socket_dir());
-        postgres.args(["-c", "listen_addresses="]);
+        postgres.args(["-c", "listen_addresses=127.0.0.1", "-p", &self.port.to_string()]);
         postgres.stdout(log.try_clone().unwrap()).stderr(log);
         // Its own process group: Ctrl-C in a terminal ends the tests, and they end the server.
         self.postmaster = Some(postgres.process_group(0).spawn().expect("postgres"));
@@ -99,7 +156,17 @@ impl Server {
     /// How the service gets to it.
     pub fn url(&self) -> String {
         let host = self.socket_dir().to_str().unwrap().replace('/', "%2F");
-        format!("postgresql://{USER}@/{USER}?host={host}")
+        format!("postgresql://{USER}@/{USER}?host={host}&port={}", self.port)
+    }
+
+    /// How the service gets to whichever of several servers takes writes.
+    pub fn url_of_primary(addrs: &[SocketAddr]) -> String {
+        let addrs = addrs.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
+        format!("postgresql://{USER}@{addrs}/{USER}?target_session_attrs=read-write")
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
     }
 
     /// A superuser's connection to the service's database.
@@ -115,7 +182,7 @@ impl Server {
 
     fn settings(&self, user: &str, database: &str) -> tokio_postgres::Config {
         let mut settings = tokio_postgres::Config::new();
-        settings.host_path(self.socket_dir()).user(user).dbname(database);
+        settings.host_path(self.socket_dir()).port(self.port).user(user).dbname(database);
         settings
     }
 
@@ -179,6 +246,18 @@ fn own_dir(path: &Path) {
     if let Some(owner) = Owner::of_server() {
         std::os::unix::fs::chown(path, Some(owner.uid), Some(owner.gid)).unwrap();
     }
+}
+
+/// A port that nobody listens on, below those that the system gives to outgoing connections: a client that keeps trying to
+/// reach a server that is down could otherwise be given the server's own port, and be connected with itself.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Another process with these tests begins elsewhere.
+    let begin = 16_000 + u16::try_from(std::process::id() % 12_000).unwrap();
+    (0..1000)
+        .map(|_| begin + NEXT.fetch_add(1, Ordering::Relaxed))
+        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .expect("a free port")
 }
 
 /// Runs a program to its good end, on a thread that may wait.
