@@ -3,7 +3,7 @@
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 RUNNER := CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUNNER
 
-.PHONY: run test test-shuffled test-browser lint doc bench coverage
+.PHONY: run test test-shuffled test-faults test-browser lint doc bench coverage
 
 run: ## Serve on http://localhost:8000, with a private PostgreSQL cluster unless DATABASE_URL is set
 	@.ci/install cc postgres
@@ -18,6 +18,11 @@ test-shuffled: ## Run them again in random order
 	@.ci/install cc postgres
 	$(RUNNER)="env RUSTC_BOOTSTRAP=1" cargo test --lib --tests -- -Z unstable-options --shuffle
 
+# Two at a time: each has servers and clients of its own, and measures how long they take.
+test-faults: ## Kill, freeze, cut and fill up all that can fail under load (Linux)
+	@.ci/install cc postgres
+	cargo test --test faults -- --test-threads 2
+
 test-browser: ## Try the documents in a real headless Chromium
 	@.ci/install cc postgres chromium npm
 	tests/browser/run
@@ -25,6 +30,7 @@ test-browser: ## Try the documents in a real headless Chromium
 lint: ## Format and clippy
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
+	cargo clippy --test faults -- -D warnings
 
 doc: ## The code's own documentation
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items

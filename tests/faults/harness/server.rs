@@ -1,0 +1,269 @@
+//! A PostgreSQL server of one test, which the test may kill, freeze, and start again.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, Permissions};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use rustix::process::Signal;
+use tokio_postgres::{Client, NoTls};
+
+use super::binaries::Binaries;
+use super::owner::Owner;
+use super::{processes, scratch, soon, until};
+
+/// Who makes the cluster, and who looks into it for the tests.
+const SUPERUSER: &str = "postgres";
+/// Whom the service logs in as, and its database. No superuser: those have connections reserved for them.
+const USER: &str = "rollcall";
+/// What every server has. Nothing here loses its machine, so what is written is kept without waiting for the disk.
+const SETTINGS: &str = "
+fsync = off
+shared_buffers = 16MB
+wal_log_hints = on
+wal_keep_size = 1GB
+";
+
+/// A server, running or not. Killed and removed when dropped.
+pub struct Server {
+    /// Holds `data/postgres`, where the scratch directory's cleaner looks for servers, and `run` for the socket.
+    dir: PathBuf,
+    /// On 127.0.0.1, beside the socket.
+    port: u16,
+    postmaster: Option<Child>,
+}
+
+impl Server {
+    /// One with a database for the service, and lines of postgresql.conf over those of the tests.
+    pub async fn start(settings: &str) -> Self {
+        let mut server = Self::place();
+        let mut initdb = server.program("initdb");
+        initdb.arg("-D").arg(server.data()).args(["-U", SUPERUSER, "-A", "trust"]);
+        initdb.args(["-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]);
+        run(initdb).await;
+        server.configure(SETTINGS);
+        server.configure(settings);
+        server.resume().await;
+        let admin = server.connect(SUPERUSER, "postgres").await;
+        admin.batch_execute(&format!("CREATE ROLE {USER} LOGIN")).await.unwrap();
+        admin.batch_execute(&format!("CREATE DATABASE {USER} OWNER {USER}")).await.unwrap();
+        server
+    }
+
+    /// Directories for a server that is yet to be made.
+    fn place() -> Self {
+        let dir = scratch::dir();
+        for name in ["data", "run"] {
+            own_dir(&dir.join(name));
+        }
+        Self { dir, port: free_port(), postmaster: None }
+    }
+
+    /// A standby of this one, streaming.
+    pub async fn standby(&self) -> Self {
+        let mut standby = Self::place();
+        let mut copy = standby.program("pg_basebackup");
+        copy.arg("-D").arg(standby.data()).args(["-d", &self.source(), "-R", "-c", "fast", "--no-sync"]);
+        run(copy).await;
+        standby.resume().await;
+        until("a streaming standby", async || self.sees_standby("state = 'streaming'").await).await;
+        standby
+    }
+
+    /// Makes every commit wait until a standby has it too.
+    pub async fn replicate_synchronously(&self) {
+        let admin = self.admin().await;
+        admin.batch_execute("ALTER SYSTEM SET synchronous_standby_names = '*'").await.unwrap();
+        admin.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+        until("a synchronous standby", async || self.sees_standby("sync_state = 'sync'").await).await;
+    }
+
+    /// Makes a primary of a standby.
+    pub async fn promote(&self) {
+        let admin = self.admin().await;
+        // Nobody follows it yet, so there is nobody to wait for.
+        admin.batch_execute("ALTER SYSTEM SET synchronous_standby_names = ''").await.unwrap();
+        let promoted: bool = admin.query_one("SELECT pg_promote()", &[]).await.unwrap().get(0);
+        assert!(promoted, "{}", self.log());
+    }
+
+    /// Brings a killed primary back as a standby of its successor.
+    pub async fn follow(&mut self, primary: &Self) {
+        let mut rewind = self.program("pg_rewind");
+        rewind.arg("-D").arg(self.data()).args(["--source-server", &primary.source(), "-R", "--no-sync"]);
+        run(rewind).await;
+        self.resume().await;
+        until("a streaming standby", async || primary.sees_standby("state = 'streaming'").await).await;
+    }
+
+    pub async fn is_standby(&self) -> bool {
+        self.admin().await.query_one("SELECT pg_is_in_recovery()", &[]).await.unwrap().get(0)
+    }
+
+    async fn sees_standby(&self, how: &str) -> bool {
+        let sql = format!("SELECT 1 FROM pg_stat_replication WHERE {how}");
+        self.admin().await.query_opt(&sql, &[]).await.unwrap().is_some()
+    }
+
+    /// How other servers' programs connect to it.
+    fn source(&self) -> String {
+        format!("host=127.0.0.1 port={} user={SUPERUSER} dbname=postgres", self.port)
+    }
+
+    /// Starts it, again or for the first time, and waits until it accepts connections.
+    pub async fn resume(&mut self) {
+        assert!(self.postmaster.is_none(), "it runs");
+        let log = File::options().create(true).append(true).open(self.dir.join("server.log")).unwrap();
+        let mut postgres = self.program("postgres");
+        postgres.arg("-D").arg(self.data()).arg("-k").arg(self.socket_dir());
+        postgres.args(["-c", "listen_addresses=127.0.0.1", "-p", &self.port.to_string()]);
+        postgres.stdout(log.try_clone().unwrap()).stderr(log);
+        // Its own process group: Ctrl-C in a terminal ends the tests, and they end the server.
+        self.postmaster = Some(postgres.process_group(0).spawn().expect("postgres"));
+        until(&format!("a server, see {}", self.dir.display()), async || self.accepts().await).await;
+    }
+
+    /// Whether it takes connections. A server that has ended never will.
+    async fn accepts(&mut self) -> bool {
+        let ended = self.postmaster.as_mut().is_none_or(|postmaster| postmaster.try_wait().unwrap().is_some());
+        assert!(!ended, "the server ended: {}", self.log());
+        self.settings(SUPERUSER, "postgres").connect(NoTls).await.is_ok()
+    }
+
+    /// Kills the postmaster and all its children.
+    pub fn kill(&mut self) {
+        processes::kill(&mut self.postmaster.take().expect("a running server"));
+    }
+
+    /// Stops all its processes where they are; they keep their sockets open and answer nothing.
+    pub fn freeze(&self) {
+        processes::signal(self.postmaster(), Signal::STOP);
+    }
+
+    /// Lets them go on.
+    pub fn thaw(&self) {
+        processes::signal(self.postmaster(), Signal::CONT);
+    }
+
+    fn postmaster(&self) -> &Child {
+        self.postmaster.as_ref().expect("a running server")
+    }
+
+    /// How the service gets to it.
+    pub fn url(&self) -> String {
+        let host = self.socket_dir().to_str().unwrap().replace('/', "%2F");
+        format!("postgresql://{USER}@/{USER}?host={host}&port={}", self.port)
+    }
+
+    /// How the service gets to whichever of several servers takes writes.
+    pub fn url_of_primary(addrs: &[SocketAddr]) -> String {
+        let addrs = addrs.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
+        format!("postgresql://{USER}@{addrs}/{USER}?target_session_attrs=read-write")
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+    }
+
+    /// A superuser's connection to the service's database.
+    pub async fn admin(&self) -> Client {
+        self.connect(SUPERUSER, USER).await
+    }
+
+    async fn connect(&self, user: &str, database: &str) -> Client {
+        let (client, connection) = soon("a connection", self.settings(user, database).connect(NoTls)).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
+    fn settings(&self, user: &str, database: &str) -> tokio_postgres::Config {
+        let mut settings = tokio_postgres::Config::new();
+        settings.host_path(self.socket_dir()).port(self.port).user(user).dbname(database);
+        settings
+    }
+
+    /// The addresses of all users that are stored.
+    pub async fn emails(&self) -> BTreeSet<String> {
+        let rows = soon("users", self.admin().await.query("SELECT email FROM users", &[])).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.join("data/postgres")
+    }
+
+    fn socket_dir(&self) -> PathBuf {
+        self.dir.join("run")
+    }
+
+    fn configure(&self, lines: &str) {
+        let path = self.data().join("postgresql.conf");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(path, format!("{text}\n{lines}\n")).unwrap();
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("server.log")).unwrap_or_default()
+    }
+
+    /// One of PostgreSQL's programs, run as the user that it demands.
+    fn program(&self, name: &str) -> Command {
+        let binaries = Binaries::find().expect("an installed PostgreSQL server");
+        let mut command = Command::new(binaries.postgres.with_file_name(name));
+        command.current_dir(&self.dir).stdin(Stdio::null()).env("LC_ALL", "C.UTF-8");
+        for name in ["PGDATA", "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGOPTIONS"] {
+            command.env_remove(name);
+        }
+        if let Some(owner) = Owner::of_server() {
+            command.uid(owner.uid).gid(owner.gid);
+        }
+        command
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut postmaster) = self.postmaster.take() {
+            processes::kill(&mut postmaster);
+        }
+        // The log tells what the assertions can't.
+        if std::thread::panicking() {
+            let log = self.log();
+            let end = log.lines().rev().take(20).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
+            eprintln!("the server's last words:\n{end}");
+        }
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn own_dir(path: &Path) {
+    fs::create_dir(path).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o700)).unwrap();
+    if let Some(owner) = Owner::of_server() {
+        std::os::unix::fs::chown(path, Some(owner.uid), Some(owner.gid)).unwrap();
+    }
+}
+
+/// A port that nobody listens on, below those that the system gives to outgoing connections: a client that keeps trying to
+/// reach a server that is down could otherwise be given the server's own port, and be connected with itself.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Another process with these tests begins elsewhere.
+    let begin = 16_000 + u16::try_from(std::process::id() % 12_000).unwrap();
+    (0..1000)
+        .map(|_| begin + NEXT.fetch_add(1, Ordering::Relaxed))
+        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .expect("a free port")
+}
+
+/// Runs a program to its good end, on a thread that may wait.
+async fn run(mut command: Command) {
+    let name = format!("{command:?}");
+    let ended = soon(&name, tokio::task::spawn_blocking(move || command.output())).await;
+    let output = ended.unwrap().unwrap();
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+}
