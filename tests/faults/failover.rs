@@ -39,28 +39,3 @@ async fn a_promoted_standby_is_found_and_the_old_primary_is_left_alone() {
     report.expect_service_since(promoted).expect_kept_by(&new).await;
     assert!(old.is_standby().await);
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_primary_that_stands_still_is_passed_by_for_its_promoted_standby() {
-    let (home, old) = (Home::new(), Server::start("").await);
-    let new = old.standby().await;
-    let start = serve_at(&home, &Server::url_of_primary(&[old.addr(), new.addr()]));
-    // Leaves time for the second server within one statement's.
-    let service = start.env("ROLLCALL__DATABASE__CONNECT_TIMEOUT_MS", "500").ready().await;
-    old.replicate_synchronously().await;
-
-    let load = Load::mixed(&service, 8).await;
-    load.succeeds(300).await;
-    // Its system still takes connections for it, and nothing ever answers on them. Without its standby it can't commit, so
-    // there are no two primaries.
-    old.freeze();
-    load.is_refused(8).await;
-    new.promote().await;
-    let promoted = Instant::now();
-    let grace = Duration::from_secs(5);
-    tokio::time::sleep_until((promoted + grace).into()).await;
-    load.is_answered(60).await;
-    let report = load.end().await;
-    report.expect_bounded(ANSWER_LIMIT).expect_refusals().expect_service_since(promoted + grace);
-    report.expect_kept_by(&new).await;
-}

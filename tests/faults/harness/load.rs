@@ -111,13 +111,6 @@ impl Load {
         until("more refusals", async || self.notes.refusals.load(Ordering::Relaxed) >= before + count).await;
     }
 
-    /// Waits for `count` more answers, whatever they are.
-    pub async fn is_answered(&self, count: usize) {
-        let answers = || self.notes.successes.load(Ordering::Relaxed) + self.notes.refusals.load(Ordering::Relaxed);
-        let before = answers();
-        until("more answers", async || answers() >= before + count).await;
-    }
-
     /// Lets the clients finish what they have begun.
     pub async fn end(mut self) -> Report {
         self.notes.stop.store(true, Ordering::Relaxed);
