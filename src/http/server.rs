@@ -1,10 +1,10 @@
 //! Connections: accepted within a limit, served by hyper within its timeouts, drained when the service stops.
 //!
 //! A connection's life alternates between two states. While requests come, hyper serves it. When none has come for
-//! [`LOOK`], hyper's buffers and state (some 30 KB) are dropped and only the stream is kept, until its next byte: ten
+//! `LOOK`, hyper's buffers and state (some 30 KB) are dropped and only the stream is kept, until its next byte: ten
 //! thousand clients that keep a connection each and say little cost what their sockets cost.
 //!
-//! TLS belongs between [`Connections::serve`]'s stream and hyper: what is served is any `AsyncRead + AsyncWrite`.
+//! TLS belongs between `Connections::serve`'s stream and hyper: what is served is any `AsyncRead + AsyncWrite`.
 
 use std::convert::Infallible;
 use std::io;
