@@ -17,6 +17,7 @@ pub mod processes;
 #[path = "../api/harness/program.rs"]
 #[allow(dead_code, reason = "shared with tests/api, which uses more of it")]
 pub mod program;
+pub mod proxy;
 #[path = "../api/harness/scratch.rs"]
 pub mod scratch;
 pub mod server;
@@ -27,6 +28,7 @@ use std::time::Duration;
 pub use api::{Answer, Api};
 pub use load::Load;
 pub use program::{Home, Start};
+pub use proxy::Proxy;
 pub use server::Server;
 /// The name that the shared harness knows a database by.
 use server::Server as TestDatabase;

@@ -17,4 +17,5 @@ mod harness;
 
 mod crash;
 mod failover;
+mod network;
 mod outage;

@@ -159,6 +159,11 @@ impl Server {
         format!("postgresql://{USER}@/{USER}?host={host}&port={}", self.port)
     }
 
+    /// How the service gets to whoever listens there.
+    pub fn url_of(addr: SocketAddr) -> String {
+        format!("postgresql://{USER}@{addr}/{USER}")
+    }
+
     /// How the service gets to whichever of several servers takes writes.
     pub fn url_of_primary(addrs: &[SocketAddr]) -> String {
         let addrs = addrs.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
@@ -194,6 +199,11 @@ impl Server {
 
     fn data(&self) -> PathBuf {
         self.dir.join("data/postgres")
+    }
+
+    /// The file that its socket is.
+    pub fn socket(&self) -> PathBuf {
+        self.socket_dir().join(format!(".s.PGSQL.{}", self.port))
     }
 
     fn socket_dir(&self) -> PathBuf {
