@@ -26,7 +26,7 @@ use std::future::Future;
 use std::time::Duration;
 
 pub use api::{Answer, Api};
-pub use load::Load;
+pub use load::{Load, Step};
 pub use program::{Home, Start};
 pub use proxy::Proxy;
 pub use server::Server;

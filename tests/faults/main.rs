@@ -17,5 +17,6 @@ mod harness;
 
 mod crash;
 mod failover;
+mod limits;
 mod network;
 mod outage;

@@ -161,6 +161,19 @@ impl Report {
         self
     }
 
+    /// Checks that some requests of this kind were refused, and none of another.
+    #[track_caller]
+    pub fn expect_refusals_of(&self, step: Step) -> &Self {
+        let others: Vec<_> = self
+            .sights
+            .iter()
+            .filter(|sight| sight.outcome == Outcome::Unavailable && sight.step != step)
+            .take(5)
+            .collect();
+        assert!(others.is_empty(), "others than {step:?} were refused: {others:#?}");
+        self.expect_refusals()
+    }
+
     /// How many requests were refused that were sent in this time.
     pub fn refusals_between(&self, from: Instant, to: Instant) -> usize {
         let refused = |sight: &&Sight| sight.outcome == Outcome::Unavailable && (from..to).contains(&sight.sent);

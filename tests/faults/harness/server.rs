@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, Permissions};
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -28,22 +29,68 @@ wal_log_hints = on
 wal_keep_size = 1GB
 ";
 
+/// Mounts a file system that nobody else sees and that is gone with the processes that do, then becomes the server.
+const ON_SMALL_DISK: &str = r#"
+mount -t tmpfs -o size=16m,mode=700,uid="$1",gid="$2" tmpfs "$0" || exit
+uid=$1 gid=$2
+shift 2
+exec setpriv --reuid "$uid" --regid "$gid" --clear-groups "$@"
+"#;
+/// Becomes the server, none of whose files may be larger, in blocks of 512 bytes.
+const WITH_SMALL_FILES: &str = r#"ulimit -f 8192 && exec "$0" "$@""#;
+
+/// What there is to write to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    Ample,
+    /// A file system of its own for the users, of a few megabytes.
+    SmallDisk,
+    /// A few megabytes for each file.
+    SmallFiles,
+}
+
 /// A server, running or not. Killed and removed when dropped.
 pub struct Server {
     /// Holds `data/postgres`, where the scratch directory's cleaner looks for servers, and `run` for the socket.
     dir: PathBuf,
     /// On 127.0.0.1, beside the socket.
     port: u16,
+    room: Room,
     postmaster: Option<Child>,
 }
 
 impl Server {
     /// One with a database for the service, and lines of postgresql.conf over those of the tests.
     pub async fn start(settings: &str) -> Self {
+        Self::make(Room::Ample, settings).await
+    }
+
+    /// One whose users are on a small file system of their own, where this process may mount one.
+    pub async fn on_small_disk() -> Option<Self> {
+        Owner::of_server()?;
+        let server = Self::make(Room::SmallDisk, "").await;
+        let admin = server.admin().await;
+        let place = server.small_disk();
+        admin.batch_execute(&format!("CREATE TABLESPACE small LOCATION '{}'", place.display())).await.unwrap();
+        admin.batch_execute(&format!("GRANT CREATE ON TABLESPACE small TO {USER}")).await.unwrap();
+        admin.batch_execute(&format!("ALTER DATABASE {USER} SET default_tablespace = small")).await.unwrap();
+        Some(server)
+    }
+
+    /// One whose files may not grow beyond a few megabytes. Space that is given back is not taken away by itself.
+    pub async fn with_small_files() -> Self {
+        Self::make(Room::SmallFiles, "autovacuum = off").await
+    }
+
+    async fn make(room: Room, settings: &str) -> Self {
         let mut server = Self::place();
+        server.room = room;
         let mut initdb = server.program("initdb");
         initdb.arg("-D").arg(server.data()).args(["-U", SUPERUSER, "-A", "trust"]);
         initdb.args(["-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]);
+        if room == Room::SmallFiles {
+            initdb.arg("--wal-segsize=1");
+        }
         run(initdb).await;
         server.configure(SETTINGS);
         server.configure(settings);
@@ -54,13 +101,29 @@ impl Server {
         server
     }
 
+    /// Takes all room on the small disk, until the file is removed.
+    pub fn fill_disk(&self) -> PathBuf {
+        // As the server's processes see it.
+        let inside = self.small_disk();
+        let root = format!("/proc/{}/root", self.postmaster().id());
+        let path = Path::new(&root).join(inside.strip_prefix("/").unwrap()).join("filler");
+        let mut file = File::create(&path).unwrap();
+        let full = std::iter::repeat_with(|| file.write_all(&[0; 4096])).find_map(Result::err).unwrap();
+        assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+        path
+    }
+
+    fn small_disk(&self) -> PathBuf {
+        self.dir.join("small")
+    }
+
     /// Directories for a server that is yet to be made.
     fn place() -> Self {
         let dir = scratch::dir();
-        for name in ["data", "run"] {
+        for name in ["data", "run", "small"] {
             own_dir(&dir.join(name));
         }
-        Self { dir, port: free_port(), postmaster: None }
+        Self { dir, port: free_port(), room: Room::Ample, postmaster: None }
     }
 
     /// A standby of this one, streaming.
@@ -118,7 +181,7 @@ impl Server {
     pub async fn resume(&mut self) {
         assert!(self.postmaster.is_none(), "it runs");
         let log = File::options().create(true).append(true).open(self.dir.join("server.log")).unwrap();
-        let mut postgres = self.program("postgres");
+        let mut postgres = self.postgres();
         postgres.arg("-D").arg(self.data()).arg("-k").arg(self.socket_dir());
         postgres.args(["-c", "listen_addresses=127.0.0.1", "-p", &self.port.to_string()]);
         postgres.stdout(log.try_clone().unwrap()).stderr(log);
@@ -179,6 +242,31 @@ impl Server {
         self.connect(SUPERUSER, USER).await
     }
 
+    /// Takes the connections from programs of this name, and all that there are for others; they are free when dropped.
+    pub async fn use_up_connections(&self, application: &str) -> Vec<Client> {
+        let admin = self.connect(SUPERUSER, "postgres").await;
+        // Or else those who lost theirs would be the first to take them again.
+        admin.batch_execute(&format!("ALTER DATABASE {USER} ALLOW_CONNECTIONS false")).await.unwrap();
+        let end = "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE application_name = $1";
+        until("an end of all", async || admin.query(end, &[&application]).await.unwrap().is_empty()).await;
+        let limits =
+            "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int";
+        let all: i32 = admin.query_one(limits, &[]).await.unwrap().get(0);
+        // One of them is the superuser's own.
+        let mut others = vec![admin];
+        until("the last connection", async || {
+            if let Ok((client, connection)) = self.settings(USER, "postgres").connect(NoTls).await {
+                tokio::spawn(connection);
+                others.push(client);
+            }
+            others.len() == usize::try_from(all).unwrap()
+        })
+        .await;
+        let admin = &others[0];
+        admin.batch_execute(&format!("ALTER DATABASE {USER} ALLOW_CONNECTIONS true")).await.unwrap();
+        others
+    }
+
     async fn connect(&self, user: &str, database: &str) -> Client {
         let (client, connection) = soon("a connection", self.settings(user, database).connect(NoTls)).await.unwrap();
         tokio::spawn(connection);
@@ -220,19 +308,49 @@ impl Server {
         fs::read_to_string(self.dir.join("server.log")).unwrap_or_default()
     }
 
+    /// The server's program with the room that it has.
+    fn postgres(&self) -> Command {
+        let postgres = binary("postgres");
+        match self.room {
+            Room::Ample => self.program("postgres"),
+            Room::SmallDisk => {
+                let owner = Owner::of_server().expect("root");
+                let mut command = self.surround(Command::new("unshare"));
+                command.args(["--mount", "--propagation", "private", "sh", "-c", ON_SMALL_DISK]).arg(self.small_disk());
+                command.args([owner.uid.to_string(), owner.gid.to_string()]).arg(postgres);
+                command
+            }
+            Room::SmallFiles => {
+                let mut command = as_owner(self.surround(Command::new("sh")));
+                command.args(["-c", WITH_SMALL_FILES]).arg(postgres);
+                command
+            }
+        }
+    }
+
     /// One of PostgreSQL's programs, run as the user that it demands.
     fn program(&self, name: &str) -> Command {
-        let binaries = Binaries::find().expect("an installed PostgreSQL server");
-        let mut command = Command::new(binaries.postgres.with_file_name(name));
+        as_owner(self.surround(Command::new(binary(name))))
+    }
+
+    fn surround(&self, mut command: Command) -> Command {
         command.current_dir(&self.dir).stdin(Stdio::null()).env("LC_ALL", "C.UTF-8");
         for name in ["PGDATA", "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGOPTIONS"] {
             command.env_remove(name);
         }
-        if let Some(owner) = Owner::of_server() {
-            command.uid(owner.uid).gid(owner.gid);
-        }
         command
     }
+}
+
+fn binary(name: &str) -> PathBuf {
+    Binaries::find().expect("an installed PostgreSQL server").postgres.with_file_name(name)
+}
+
+fn as_owner(mut command: Command) -> Command {
+    if let Some(owner) = Owner::of_server() {
+        command.uid(owner.uid).gid(owner.gid);
+    }
+    command
 }
 
 impl Drop for Server {
