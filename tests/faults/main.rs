@@ -15,6 +15,7 @@
 
 mod harness;
 
+mod actors;
 mod crash;
 mod failover;
 mod limits;
