@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{ANSWER_LIMIT, Home, Load, Server, serve_at};
+use crate::harness::{ANSWER_LIMIT, Home, Load, Server, Step, serve_at};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_promoted_standby_is_found_and_the_old_primary_is_left_alone() {
@@ -38,4 +38,24 @@ async fn a_promoted_standby_is_found_and_the_old_primary_is_left_alone() {
     let report = load.end().await;
     report.expect_service_since(promoted).expect_kept_by(&new).await;
     assert!(old.is_standby().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_its_synchronous_standby_registrations_are_503_and_lookups_go_on() {
+    let (home, primary) = (Home::new(), Server::start("").await);
+    let mut standby = primary.standby().await;
+    let service = serve_at(&home, &Server::url_of_primary(&[primary.addr(), standby.addr()])).ready().await;
+    primary.replicate_synchronously().await;
+    let load = Load::mixed(&service, 8).await;
+    load.succeeds(300).await;
+    standby.kill();
+    // Each client's registration is refused twice.
+    load.is_refused(16).await;
+    standby.resume().await;
+    let back = Instant::now() + Duration::from_secs(2);
+    tokio::time::sleep_until(back.into()).await;
+    load.succeeds(300).await;
+    let report = load.end().await;
+    report.expect_bounded(ANSWER_LIMIT).expect_refusals_of(Step::Register).expect_service_since(back);
+    report.expect_kept_by(&primary).await;
 }

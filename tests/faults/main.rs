@@ -21,3 +21,4 @@ mod failover;
 mod limits;
 mod network;
 mod outage;
+mod replica;

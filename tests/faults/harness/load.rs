@@ -164,6 +164,12 @@ impl Report {
     /// Checks that some requests of this kind were refused, and none of another.
     #[track_caller]
     pub fn expect_refusals_of(&self, step: Step) -> &Self {
+        self.expect_no_refusals_but(step).expect_refusals()
+    }
+
+    /// Checks that no requests of another kind were refused.
+    #[track_caller]
+    pub fn expect_no_refusals_but(&self, step: Step) -> &Self {
         let others: Vec<_> = self
             .sights
             .iter()
@@ -171,7 +177,7 @@ impl Report {
             .take(5)
             .collect();
         assert!(others.is_empty(), "others than {step:?} were refused: {others:#?}");
-        self.expect_refusals()
+        self
     }
 
     /// How many requests were refused that were sent in this time.
