@@ -161,6 +161,8 @@ impl Server {
 
     /// Brings a killed primary back as a standby of its successor.
     pub async fn follow(&mut self, primary: &Self) {
+        // Until its first checkpoint, a promoted server's files say that it is on its predecessor's timeline.
+        primary.admin().await.batch_execute("CHECKPOINT").await.unwrap();
         let mut rewind = self.program("pg_rewind");
         rewind.arg("-D").arg(self.data()).args(["--source-server", &primary.source(), "-R", "--no-sync"]);
         run(rewind).await;
