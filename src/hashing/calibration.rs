@@ -12,8 +12,8 @@ use super::mcf::{Cost, Mcf, Verdict};
 use super::{Digest, Salt};
 use crate::config::Kernel;
 
-/// Turns of each candidate, of a slice each: all five candidates take some 60 ms together.
-const TURNS: usize = 11;
+/// Turns of each candidate, of a slice each: all five candidates take some 40 ms together.
+const TURNS: usize = 7;
 /// Numbers of lanes worth measuring: fewer leave the core idle on every machine seen.
 const CANDIDATES: RangeInclusive<usize> = 4..=LANES_MAX;
 /// More lanes have to be better by this many percent to be worth the longer hash.
