@@ -19,7 +19,7 @@ test-shuffled: ## Run them again in random order
 	$(RUNNER)="env RUSTC_BOOTSTRAP=1" cargo test --lib --tests -- -Z unstable-options --shuffle
 
 # Two at a time: each has servers and clients of its own, and measures how long they take.
-test-faults: ## Kill, freeze and fail over real servers under load (Linux)
+test-faults: ## Kill, freeze, cut and fill up real servers under load (Linux)
 	@.ci/install cc postgres
 	cargo test --test faults -- --test-threads 2
 
