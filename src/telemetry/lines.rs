@@ -1,7 +1,7 @@
 //! Log lines on their way out.
 //!
 //! A line costs the request that it tells of a copy and no more: one thread writes what has gathered, [`PAUSE`] after the
-//! first of it came. A process that is killed loses that much of its log; one that ends or panics loses nothing. Where
+//! first of it came. A process that is killed loses that much of its log; one that ends by itself loses nothing. Where
 //! nobody reads, lines are dropped and counted rather than requests held up.
 
 use std::io::{self, Write, stderr};
