@@ -13,6 +13,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 
+use crate::domain::pseudonym::Disclosure;
 use crate::hashing::COST_MAX;
 use crate::hashing::mcf::Cost;
 use layers::Layers;
@@ -35,6 +36,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// Rate limits and lockouts.
     pub limits: Limits,
+    /// The record of security events.
+    pub audit: Audit,
     /// Logs and the admin listener.
     pub telemetry: Telemetry,
 }
@@ -151,6 +154,15 @@ pub struct Tokens {
 pub struct Limits {
     /// Whether any limit is in force.
     pub enabled: bool,
+}
+
+/// `[audit]`.
+#[derive(Debug, Clone)]
+pub struct Audit {
+    /// What an event tells of the email.
+    pub emails: Disclosure,
+    /// What an event tells of the client's address.
+    pub addresses: Disclosure,
 }
 
 /// `[telemetry]`.
@@ -307,6 +319,10 @@ impl Config {
                 ttl: Duration::from_secs(layers.number("tokens.ttl_s", 1..=31_536_000)?),
             },
             limits: Limits { enabled: layers.switch("limits.enabled")? },
+            audit: Audit {
+                emails: disclosure(layers, "audit.emails")?,
+                addresses: disclosure(layers, "audit.addresses")?,
+            },
             telemetry: Telemetry {
                 admin_addr: match layers.text("telemetry.admin_addr")? {
                     "off" => None,
@@ -326,6 +342,15 @@ impl Config {
                 log_filter: layers.text("telemetry.log_filter")?.to_owned(),
             },
         })
+    }
+}
+
+fn disclosure(layers: &Layers, key: &'static str) -> Result<Disclosure, ConfigError> {
+    match layers.text(key)? {
+        "plain" => Ok(Disclosure::Plain),
+        "hashed" => Ok(Disclosure::Hashed),
+        "none" => Ok(Disclosure::Nothing),
+        _ => Err(layers.refuse(key, "must be plain, hashed or none".into())),
     }
 }
 

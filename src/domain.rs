@@ -5,7 +5,9 @@
 pub mod claims;
 pub mod email;
 pub mod name;
+pub mod network;
 pub mod password;
+pub mod pseudonym;
 pub mod timestamp;
 pub mod user;
 

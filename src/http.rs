@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod bearer;
 pub mod body;
+pub mod client;
 pub mod docs;
 pub mod error;
 pub mod handlers;

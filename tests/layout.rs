@@ -16,7 +16,7 @@ const MODULES: [(&str, &[&str]); 9] = [
     ("database", &["domain", "config", "telemetry"]),
     ("telemetry", &["config"]),
     // The range and the type of a cost are hashing's to say.
-    ("config", &["hashing"]),
+    ("config", &["domain", "hashing"]),
     ("domain", &[]),
 ];
 

@@ -25,8 +25,10 @@ struct Migration {
 }
 
 /// All steps, in order.
-const MIGRATIONS: [Migration; 1] =
-    [Migration { version: 1, name: "create_users", sql: include_str!("../../sql/0001_create_users.sql") }];
+const MIGRATIONS: [Migration; 2] = [
+    Migration { version: 1, name: "create_users", sql: include_str!("../../sql/0001_create_users.sql") },
+    Migration { version: 2, name: "create_audit_events", sql: include_str!("../../sql/0002_create_audit_events.sql") },
+];
 
 /// Where steps are recorded.
 const RECORDS: &str = "CREATE TABLE IF NOT EXISTS rollcall_migrations (

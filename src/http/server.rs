@@ -8,6 +8,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,10 +94,10 @@ impl Connections {
         loop {
             let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return };
             match listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     // Answers are written whole; waiting to fill a packet would only delay them.
                     let _ = stream.set_nodelay(true);
-                    self.open.spawn(Arc::clone(self).run(stream, slot));
+                    self.open.spawn(Arc::clone(self).run(stream, peer.ip(), slot));
                 }
                 Err(error) if is_of_the_client(&error) => {}
                 Err(error) => {
@@ -107,20 +108,20 @@ impl Connections {
         }
     }
 
-    async fn run<S>(self: Arc<Self>, stream: S, _slot: OwnedSemaphorePermit)
+    async fn run<S>(self: Arc<Self>, stream: S, peer: IpAddr, _slot: OwnedSemaphorePermit)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let connections = &self.service.metrics().http_connections;
         connections.inc();
-        if let Err(error) = self.serve(stream).await {
+        if let Err(error) = self.serve(stream, peer).await {
             tracing::debug!(%error, "a connection ended early");
         }
         connections.dec();
     }
 
     /// Serves one connection to its end.
-    async fn serve<S>(&self, stream: S) -> Result<(), hyper::Error>
+    async fn serve<S>(&self, stream: S, peer: IpAddr) -> Result<(), hyper::Error>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -136,10 +137,10 @@ impl Connections {
             idle.dec();
             match opening {
                 Some(Opening::Http1) => {}
-                Some(Opening::Http2) => return Box::pin(self.serve_http2(wire)).await,
+                Some(Opening::Http2) => return Box::pin(self.serve_http2(wire, peer)).await,
                 Some(Opening::End) | None => return Ok(()),
             }
-            match Box::pin(self.serve_http1(wire)).await? {
+            match Box::pin(self.serve_http1(wire, peer)).await? {
                 Some(idle) => wire = idle,
                 None => return Ok(()),
             }
@@ -147,7 +148,7 @@ impl Connections {
     }
 
     /// Serves HTTP/1 until the connection ends, or is idle: then the stream comes back.
-    async fn serve_http1<S>(&self, wire: Wire<S>) -> Result<Option<Wire<S>>, hyper::Error>
+    async fn serve_http1<S>(&self, wire: Wire<S>, peer: IpAddr) -> Result<Option<Wire<S>>, hyper::Error>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -156,7 +157,7 @@ impl Connections {
             let (service, activity) = (&self.service, &activity);
             async move {
                 let has_body = !request.body().is_end_stream();
-                let response = service.answer(request).await;
+                let response = service.answer(request, peer).await;
                 // Of a body that was refused there may be more to come, which is hyper's to deal with.
                 if !has_body || response.status().is_success() {
                     activity.answered();
@@ -183,14 +184,14 @@ impl Connections {
     }
 
     /// HTTP/2 connections are few and busy: each is one client's, or a proxy's for many.
-    async fn serve_http2<S>(&self, wire: Wire<S>) -> Result<(), hyper::Error>
+    async fn serve_http2<S>(&self, wire: Wire<S>, peer: IpAddr) -> Result<(), hyper::Error>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let service = Arc::clone(&self.service);
         let respond = move |request| {
             let service = Arc::clone(&service);
-            async move { Ok::<_, Infallible>(service.answer(request).await) }
+            async move { Ok::<_, Infallible>(service.answer(request, peer).await) }
         };
         let mut connection = self.http2.serve_connection(TokioIo::new(wire), service_fn(respond));
         tokio::select! {

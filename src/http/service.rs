@@ -1,5 +1,6 @@
 //! One request: from its head to its answer, its line in the log and its place in the metrics.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use hyper::header::{ACCEPT, ALLOW, CONNECTION, HeaderMap, HeaderName, HeaderValu
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::body::{self, Fields};
+use super::client::Client;
 use super::docs::Docs;
 use super::error::{Format, Refusal};
 use super::handlers;
@@ -80,18 +82,19 @@ impl Service {
         self.ids.next()
     }
 
-    /// Answers one request, whatever it is.
-    pub async fn answer<B: Body + Unpin>(&self, request: Request<B>) -> Response<Full<Bytes>> {
+    /// Answers one request, whatever it is, that came over a connection from `peer`.
+    pub async fn answer<B: Body + Unpin>(&self, request: Request<B>, peer: IpAddr) -> Response<Full<Bytes>> {
         let started = Instant::now();
         let (method, version) = (request.method().clone(), request.version());
         let id = self.ids.of(request.headers());
         let format = format_of(request.headers());
         let route = self.router.find(request.uri().path());
+        let client = Client::of_peer(peer);
         let inside = InFlight::enter(&self.in_flight);
         let answer = if inside.count > self.max_in_flight {
             Err(Refusal::OVERLOADED)
         } else {
-            self.dispatch(route, request).await
+            self.dispatch(route, request, client).await
         };
         drop(inside);
         let mut reply = answer.unwrap_or_else(|refusal| refusal.into_reply(format));
@@ -103,7 +106,12 @@ impl Service {
         reply.into_response(method == Method::HEAD)
     }
 
-    async fn dispatch<B: Body + Unpin>(&self, route: Option<Route>, request: Request<B>) -> Result<Reply, Refusal> {
+    async fn dispatch<B: Body + Unpin>(
+        &self,
+        route: Option<Route>,
+        request: Request<B>,
+        client: Client,
+    ) -> Result<Reply, Refusal> {
         if size_of(request.headers()) > self.header_max_bytes {
             return Err(Refusal::HEADERS_TOO_LARGE);
         }
@@ -117,8 +125,8 @@ impl Service {
         match route {
             Route::Root => handlers::root::handle(),
             // Boxed, because hyper keeps room on every connection for the largest answer in the making.
-            Route::Register => Box::pin(self.register(request)).await,
-            Route::Login => Box::pin(self.login(request)).await,
+            Route::Register => Box::pin(self.register(request, client)).await,
+            Route::Login => Box::pin(self.login(request, client)).await,
             Route::Me => handlers::me::handle(&self.handles, request.headers()).await,
             Route::OpenApi => self.docs.openapi(),
             Route::Docs => Docs::swagger_ui(request.uri().path()),
@@ -127,12 +135,12 @@ impl Service {
         }
     }
 
-    async fn register<B: Body + Unpin>(&self, request: Request<B>) -> Result<Reply, Refusal> {
-        handlers::register::handle(&self.handles, self.fields(request).await?).await
+    async fn register<B: Body + Unpin>(&self, request: Request<B>, client: Client) -> Result<Reply, Refusal> {
+        handlers::register::handle(&self.handles, client, self.fields(request).await?).await
     }
 
-    async fn login<B: Body + Unpin>(&self, request: Request<B>) -> Result<Reply, Refusal> {
-        handlers::login::handle(&self.handles, self.fields(request).await?).await
+    async fn login<B: Body + Unpin>(&self, request: Request<B>, client: Client) -> Result<Reply, Refusal> {
+        handlers::login::handle(&self.handles, client, self.fields(request).await?).await
     }
 
     async fn fields<B: Body + Unpin>(&self, request: Request<B>) -> Result<Fields, Refusal> {

@@ -13,6 +13,7 @@ use crate::domain::email::Email;
 use crate::domain::password::Password;
 use crate::domain::user::{Account, NotText};
 use crate::http::body::Fields;
+use crate::http::client::Client;
 use crate::http::error::Refusal;
 use crate::http::reply::{Reply, UserBody};
 
@@ -55,7 +56,7 @@ pub struct LoginData<'a> {
     request_body = LoginBody,
     responses((status = 200, description = "The password is right", body = LoginReply<'_>))
 )]
-pub(in crate::http) async fn handle(handles: &Handles, mut fields: Fields) -> Result<Reply, Refusal> {
+pub(in crate::http) async fn handle(handles: &Handles, _client: Client, mut fields: Fields) -> Result<Reply, Refusal> {
     let (email, password) = credentials(&mut fields)?;
     // An address that nobody can have registered is an unknown one, and costs the same work.
     let account = match Email::parse(&email) {

@@ -8,6 +8,7 @@ use crate::actors::Handles;
 use crate::actors::user::Registration;
 use crate::domain::user::{NewUser, RegistrationFields};
 use crate::http::body::Fields;
+use crate::http::client::Client;
 use crate::http::error::Refusal;
 use crate::http::reply::{Reply, UserBody};
 
@@ -42,7 +43,7 @@ pub struct RegisterReply<'a> {
     request_body = RegisterBody,
     responses((status = 201, description = "The user is registered", body = RegisterReply<'_>))
 )]
-pub(in crate::http) async fn handle(handles: &Handles, mut fields: Fields) -> Result<Reply, Refusal> {
+pub(in crate::http) async fn handle(handles: &Handles, _client: Client, mut fields: Fields) -> Result<Reply, Refusal> {
     let NewUser { name, email, password } = NewUser::parse(RegistrationFields {
         name: fields.take("name"),
         email: fields.take("email"),
