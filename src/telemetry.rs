@@ -2,6 +2,7 @@
 //!
 //! Metrics live in a registry of the service's own, so that several services in one process (as in the tests) keep apart.
 
+mod json;
 mod lines;
 
 use std::io::{self, IsTerminal, stderr};
@@ -16,6 +17,7 @@ use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, Telemetry};
+use json::Json;
 use lines::{Lines, Writer};
 
 /// Why logs or metrics can't be had.
@@ -50,11 +52,7 @@ pub fn start_logging(config: &Telemetry) -> Result<Writer, TelemetryError> {
     let writer = Writer::start(Arc::clone(&lines), stderr())?;
     let layer = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines);
     // An earlier subscriber stays: the first call decides.
-    let _ = if json {
-        layer.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
-    } else {
-        layer.with_ansi(stderr().is_terminal()).try_init()
-    };
+    let _ = if json { layer.event_format(Json).try_init() } else { layer.with_ansi(stderr().is_terminal()).try_init() };
     Ok(writer)
 }
 

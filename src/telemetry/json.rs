@@ -1,0 +1,196 @@
+//! A log line as one JSON object.
+//!
+//! The library's own formatter builds a map of every line before it writes it, which a busy service notices: a line is a
+//! seventh of a profile request. This one writes the fields as they come.
+
+use std::fmt::{self, Debug, Display, Write};
+
+use time::OffsetDateTime;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+/// Writes `{"timestamp":…,"level":…,` the event's fields in their order, `"target":…}` and a line feed.
+pub(super) struct Json;
+
+impl<S, N> FormatEvent<S, N> for Json
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut line: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        line.write_str("{\"timestamp\":\"")?;
+        write_instant(&mut line, OffsetDateTime::now_utc())?;
+        let meta = event.metadata();
+        write!(line, "\",\"level\":\"{}\"", meta.level())?;
+        let mut fields = Fields { line: &mut line, outcome: Ok(()) };
+        event.record(&mut fields);
+        fields.outcome?;
+        line.write_str(",\"target\":\"")?;
+        Escaped(&mut line).write_str(meta.target())?;
+        line.write_str("\"}\n")
+    }
+}
+
+/// RFC 3339 in UTC with microseconds.
+fn write_instant(line: &mut impl Write, instant: OffsetDateTime) -> fmt::Result {
+    let (year, month, day) = (instant.year(), u8::from(instant.month()), instant.day());
+    let (hour, minute, second, micro) = instant.time().as_hms_micro();
+    write!(line, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micro:06}Z")
+}
+
+/// The fields of one event on their way into its line.
+struct Fields<'a, 'b> {
+    line: &'a mut Writer<'b>,
+    outcome: fmt::Result,
+}
+
+impl Fields<'_, '_> {
+    fn write(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
+        let line = &mut *self.line;
+        let written = line.write_str(",\"").and_then(|()| line.write_str(field.name())).and_then(|()| {
+            line.write_str("\":")?;
+            value(line)
+        });
+        self.outcome = self.outcome.and(written);
+    }
+
+    fn write_text(&mut self, field: &Field, text: fmt::Arguments<'_>) {
+        self.write(field, |line| {
+            line.write_char('"')?;
+            Escaped(line).write_fmt(text)?;
+            line.write_char('"')
+        });
+    }
+
+    fn write_plain(&mut self, field: &Field, value: impl Display) {
+        self.write(field, |line| write!(line, "{value}"));
+    }
+}
+
+impl Visit for Fields<'_, '_> {
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.write_plain(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.write_plain(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.write_plain(field, value);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        if value.is_finite() {
+            self.write_plain(field, value);
+        } else {
+            // JSON has no word for it.
+            self.write_plain(field, "null");
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.write_text(field, format_args!("{value}"));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.write_text(field, format_args!("{value:?}"));
+    }
+}
+
+/// Escapes what goes through it, for the inside of a JSON string (RFC 8259, section 7).
+struct Escaped<'a, W>(&'a mut W);
+
+impl<W: Write> Write for Escaped<'_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some(at) = rest.find(|c: char| c < ' ' || c == '"' || c == '\\') {
+            let (plain, special) = rest.split_at(at);
+            self.0.write_str(plain)?;
+            let mut characters = special.chars();
+            match characters.next() {
+                Some(quoted @ ('"' | '\\')) => write!(self.0, "\\{quoted}")?,
+                Some('\n') => self.0.write_str("\\n")?,
+                Some(control) => write!(self.0, "\\u{:04x}", u32::from(control))?,
+                None => {}
+            }
+            rest = characters.as_str();
+        }
+        self.0.write_str(rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::{Value, json};
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Kept {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(text);
+            Ok(text.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn line_of(log: impl FnOnce()) -> Value {
+        let kept = Kept::default();
+        let out = kept.clone();
+        let subscriber = tracing_subscriber::fmt().event_format(Json).with_writer(move || out.clone()).finish();
+        tracing::subscriber::with_default(subscriber, log);
+        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.matches('\n').count(), 1, "{text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn a_line_is_one_object_with_every_field_of_its_type() {
+        let mut line = line_of(|| {
+            tracing::warn!(
+                route = "/",
+                status = 200_u16,
+                change = -1,
+                ratio = 0.5,
+                none = f64::NAN,
+                ok = true,
+                "said {}",
+                1
+            );
+        });
+        assert!(line["timestamp"].take().as_str().unwrap().ends_with('Z'));
+        let expected = json!({
+            "timestamp": null, "level": "WARN", "message": "said 1", "route": "/", "status": 200, "change": -1, "ratio": 0.5,
+            "none": null, "ok": true, "target": module_path!(),
+        });
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn nothing_that_a_text_holds_ends_its_string_or_the_line() {
+        let text = "a\"b\\c\nd\re\tf\u{0}g\u{1f}h\u{7f}iéß😀\u{2028}";
+        let line = line_of(|| tracing::info!(text, debugged = ?text, "{text}"));
+        assert_eq!((line["text"].as_str(), line["message"].as_str()), (Some(text), Some(text)));
+        assert_eq!(line["debugged"], format!("{text:?}"));
+    }
+
+    #[test]
+    fn an_instant_is_written_with_microseconds() {
+        let mut text = String::new();
+        write_instant(&mut text, datetime!(2025-01-02 03:04:05.000_678_9 UTC)).unwrap();
+        assert_eq!(text, "2025-01-02T03:04:05.000678Z");
+    }
+}
