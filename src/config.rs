@@ -125,6 +125,8 @@ pub struct Hashing {
     pub lanes: Option<usize>,
     /// Niceness of the hash threads.
     pub niceness: i32,
+    /// Niceness of the service's session among those of the machine.
+    pub session_niceness: i32,
     /// Longest wait that a job is admitted with.
     pub max_wait: Duration,
     /// Jobs waiting at most.
@@ -303,6 +305,7 @@ impl Config {
                 },
                 lanes: Some(layers.number("hashing.lanes", 0..=8)?).filter(|lanes| *lanes > 0),
                 niceness: layers.number("hashing.niceness", 0..=19)?,
+                session_niceness: layers.number("hashing.session_niceness", 0..=19)?,
                 max_wait: layers.millis("hashing.max_wait_ms")?,
                 queue_max: layers.number("hashing.queue_max", 1..=1_000_000)?,
             },

@@ -1,7 +1,7 @@
 //! bcrypt on threads of its own, away from the async ones, several hashes at once on each core.
 //!
 //! From the inside out: [`blowfish`] computes interleaved states, [`lanes`] fills and empties the lanes of one core,
-//! [`engine`] drives the threads, [`calibration`] checks the kernel and finds the best number of lanes at start. [`mcf`]
+//! [`engine`] drives the threads, which `priority` puts behind other work, [`calibration`] checks the kernel and finds the best number of lanes at start. [`mcf`]
 //! reads and writes the strings that databases keep.
 
 pub mod blowfish;
@@ -9,6 +9,7 @@ pub mod calibration;
 pub mod engine;
 pub mod lanes;
 pub mod mcf;
+mod priority;
 
 pub use blowfish::{Digest, Salt};
 

@@ -1,4 +1,4 @@
-//! Processes of the benchmark: in a group of their own, so that none outlives it.
+//! Processes of the benchmark: each in a group of its own, so that none outlives it.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -25,9 +25,18 @@ pub(crate) struct Process {
     lines: Option<Lines<BufReader<ChildStdout>>>,
 }
 
-/// A command that knows nothing of this process's settings but where programs are.
+/// A command that knows nothing of this process's settings but where programs are, in a session of its own as under a
+/// service manager: Linux shares the cores among sessions.
 pub(crate) fn command(program: impl AsRef<Path>) -> Command {
-    let mut command = Command::new(program.as_ref());
+    let mut command = if cfg!(target_os = "linux") {
+        let mut command = Command::new("setsid");
+        command.arg(program.as_ref());
+        command
+    } else {
+        let mut command = Command::new(program.as_ref());
+        command.process_group(0);
+        command
+    };
     command.env_clear();
     for name in ["PATH", "HOME", "LD_LIBRARY_PATH", "PG_BINDIR"] {
         command.envs(std::env::var_os(name).map(|value| (name, value)));
@@ -39,7 +48,7 @@ impl Process {
     /// Starts `command`; what it says on standard error goes to the file `log`.
     pub(crate) fn start(mut command: Command, log: &Path) -> Outcome<Self> {
         let log = std::fs::File::options().create(true).append(true).open(log)?;
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn()?;
         let id = child.id().and_then(|id| Pid::from_raw(id.cast_signed())).ok_or("a process without an id")?;
         let lines = child.stdout.take().map(|out| BufReader::new(out).lines());
