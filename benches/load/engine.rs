@@ -36,7 +36,8 @@ impl Engine {
     /// Computes one hash. The only place that knows how a job is put.
     async fn compute(&self, cost: u32) -> Outcome<()> {
         let password = Password::offered(Zeroizing::new("Measured-2-Day".to_owned()));
-        self.0.submit(Job { password, salt: Salt::default(), cost: Cost::new(u8::try_from(cost)?)? }).await?;
+        let cost = Cost::new(u8::try_from(cost)?)?;
+        self.0.submit(Job { password, salt: Salt::default(), cost, as_long_as: cost }).await?;
         Ok(())
     }
 

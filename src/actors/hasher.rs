@@ -148,13 +148,14 @@ impl HasherHandle {
         })
     }
 
+    /// Takes at least as long as a new hash does: a hash of a lower cost would tell by its time that the account exists.
     async fn compute(&self, class: Class, password: Password, salt: Salt, cost: Cost) -> Result<Digest, HasherError> {
-        let place = self.admission.admit(class, cost).map_err(|retry_after| {
+        let job = engine::Job { password, salt, cost, as_long_as: self.cost.max(cost) };
+        let place = self.admission.admit(class, job.rounds()).map_err(|retry_after| {
             self.metrics.hash_refusals.with_label_values(&[BUSY_DEADLINE]).inc();
             HasherError::Busy { retry_after }
         })?;
         let timeout = self.max_wait + COMPUTE_TIMEOUT;
-        let job = engine::Job { password, salt, cost };
         let dispatch = |reply| {
             let msg = Msg { job, arrived: Instant::now(), place, reply: Some(reply) };
             let options = JobOptions::new(Some(self.max_wait));

@@ -53,7 +53,8 @@ async fn capacity(engines: &Engines, config: &Config) -> f64 {
     let started = Instant::now();
     let job = || {
         let password = Password::offered(Zeroizing::new("measured".to_owned()));
-        engines.submit(Job { password, salt: Salt::default(), cost: config.hashing.cost })
+        let cost = config.hashing.cost;
+        engines.submit(Job { password, salt: Salt::default(), cost, as_long_as: cost })
     };
     let mut waiting: std::collections::VecDeque<_> = (0..2 * engines.lanes()).map(|_| job()).collect();
     let mut done = 0_u32;

@@ -7,6 +7,7 @@
 //! threads go first.
 
 use std::collections::VecDeque;
+use std::hint;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -19,7 +20,7 @@ use tokio::sync::oneshot;
 use super::calibration::{self, SelfTestError};
 use super::lanes::{Lanes, SLICE};
 use super::mcf::Cost;
-use super::{Digest, Salt};
+use super::{Digest, Salt, priority};
 use crate::config::{self, Kernel};
 use crate::domain::password::Password;
 use crate::telemetry::Counter;
@@ -47,6 +48,20 @@ pub struct Job {
     pub salt: Salt,
     /// How many rounds.
     pub cost: Cost,
+    /// The cost whose time the job takes at least: a password's check should not tell by its time what its hash costs.
+    pub as_long_as: Cost,
+}
+
+impl Job {
+    fn padding(&self) -> u64 {
+        self.as_long_as.rounds().saturating_sub(self.cost.rounds())
+    }
+
+    /// Rounds in all.
+    #[must_use]
+    pub fn rounds(&self) -> u64 {
+        self.cost.rounds() + self.padding()
+    }
 }
 
 /// A job, and whom to tell. Dropped without an answer, it tells them that there will be none.
@@ -105,11 +120,12 @@ impl Engines {
             paces: (0..config.engines).map(|_| AtomicU64::new(best.rounds_per_second)).collect(),
             panics,
         });
+        priority::lower_session(config.session_niceness);
         let engines = Self(Arc::new(Guard(Arc::clone(&shared))));
         for at in 0..config.engines {
             let (shared, niceness) = (Arc::clone(&shared), config.niceness);
             let body = move || {
-                lower_priority(niceness);
+                priority::lower_thread(niceness);
                 shared.run(at);
             };
             thread::Builder::new().name(format!("hash-{at}")).spawn(body).map_err(StartError::Thread)?;
@@ -177,9 +193,8 @@ impl Shared {
                 Next::End => return,
                 Next::Admit(ticket) if self.kernel == Kernel::Crate => self.compute_by_crate(at, ticket),
                 Next::Admit(Ticket { job, reply }) => {
-                    let (salt, cost) = (job.salt, job.cost);
                     // A lane is free, or the job would not have been taken.
-                    let _ = lanes.admit(reply, job.password.as_bytes(), &salt, cost);
+                    let _ = lanes.admit_padded(reply, job.password.as_bytes(), &job.salt, job.cost, job.padding());
                     #[cfg(test)]
                     tests::panic_if_told(&job);
                 }
@@ -221,21 +236,25 @@ impl Shared {
 
     fn advance(&self, at: usize, lanes: &mut Lanes<oneshot::Sender<Digest>>) {
         let busy = lanes.busy();
-        let rounds = lanes.rounds().min().unwrap_or(0).min(SLICE.into()) * busy as u64;
         let started = Instant::now();
-        lanes.advance(SLICE, |reply, digest| {
+        let rounds = lanes.advance(SLICE, |reply, digest| {
             // A caller that has left is no error.
             let _ = reply.send(digest);
         });
         if busy == self.lanes {
-            self.learn_pace(at, rounds, started.elapsed());
+            self.learn_pace(at, u64::from(rounds) * busy as u64, started.elapsed());
         }
     }
 
     fn compute_by_crate(&self, at: usize, Ticket { job, reply }: Ticket) {
         let started = Instant::now();
-        let _ = reply.send(calibration::by_crate(job.password.as_bytes(), &job.salt, job.cost));
-        self.learn_pace(at, job.cost.rounds(), started.elapsed());
+        let digest = calibration::by_crate(job.password.as_bytes(), &job.salt, job.cost);
+        // Costs c, c+1, … to d-1 make 2^d - 2^c rounds: the padding.
+        for cost in (job.cost.log_rounds()..job.as_long_as.log_rounds()).filter_map(|cost| Cost::new(cost).ok()) {
+            let _ = hint::black_box(calibration::by_crate(job.password.as_bytes(), &job.salt, cost));
+        }
+        let _ = reply.send(digest);
+        self.learn_pace(at, job.rounds(), started.elapsed());
     }
 
     /// Moves the known pace towards what was just seen, the more the longer that took.
@@ -247,19 +266,6 @@ impl Shared {
         let learned = (known * memory + seen * took) / (memory + took);
         pace.store(u64::try_from(learned).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
     }
-}
-
-/// Failing is no harm: the hashes only come first where they should come second.
-fn lower_priority(niceness: i32) {
-    #[cfg(target_os = "linux")]
-    {
-        let thread = rustix::thread::gettid();
-        if let Err(error) = rustix::process::setpriority_process(Some(thread), niceness) {
-            tracing::warn!(%error, niceness, "a hash thread keeps its priority");
-        }
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = niceness;
 }
 
 #[cfg(test)]
@@ -281,7 +287,8 @@ mod tests {
 
     fn job(password: &[u8], cost: u8) -> Job {
         let password = Password::offered(Zeroizing::new(String::from_utf8(password.to_vec()).unwrap()));
-        Job { password, salt: [7; 16], cost: Cost::new(cost).unwrap() }
+        let cost = Cost::new(cost).unwrap();
+        Job { password, salt: [7; 16], cost, as_long_as: cost }
     }
 
     fn panics() -> Counter {

@@ -1,5 +1,7 @@
 //! The lanes of one core: admit a job, advance all by a slice, retire the finished.
 
+use std::mem;
+
 use crate::hashing::blowfish::{self, Digest, LANES_MAX, Salt, State};
 use crate::hashing::mcf::Cost;
 
@@ -17,7 +19,11 @@ pub struct Lanes<J> {
 
 struct Job<J> {
     ticket: J,
+    /// Until the digest is there, or until the padding is done.
     rounds: u64,
+    /// Rounds that follow the digest, for time's sake alone.
+    padding: u64,
+    digest: Option<Digest>,
 }
 
 impl<J> Lanes<J> {
@@ -43,7 +49,7 @@ impl<J> Lanes<J> {
     /// The rounds that are left of each hash under way. [`SLICE`] of them make a slice; how many a second the core does
     /// is for the owner to measure.
     pub fn rounds(&self) -> impl Iterator<Item = u64> {
-        self.jobs.iter().map(|job| job.rounds)
+        self.jobs.iter().map(|job| job.rounds + job.padding)
     }
 
     /// Begins a hash in a free lane, in some 30 microseconds, and keeps no reference to the password.
@@ -51,32 +57,54 @@ impl<J> Lanes<J> {
     /// # Errors
     /// Gives the ticket back where no lane is free.
     pub fn admit(&mut self, ticket: J, password: &[u8], salt: &Salt, cost: Cost) -> Result<(), J> {
+        self.admit_padded(ticket, password, salt, cost, 0)
+    }
+
+    /// The same, but the hash keeps its lane for `padding` rounds more, so that it takes as long as one of a higher cost.
+    ///
+    /// # Errors
+    /// Gives the ticket back where no lane is free.
+    pub fn admit_padded(&mut self, ticket: J, password: &[u8], salt: &Salt, cost: Cost, padding: u64) -> Result<(), J> {
         let Some(state) = self.states.get_mut(self.jobs.len()) else { return Err(ticket) };
         state.start(password, salt);
-        self.jobs.push(Job { ticket, rounds: cost.rounds() });
+        self.jobs.push(Job { ticket, rounds: cost.rounds(), padding, digest: None });
         Ok(())
     }
 
     /// Advances every busy lane by `rounds`, or by as many as the first to finish has left, so that its lane can be
-    /// refilled at once; then hands every finished hash to `retire`, and zeroizes its lane.
-    pub fn advance(&mut self, rounds: u32, mut retire: impl FnMut(J, Digest)) {
-        let Some(least) = self.rounds().min() else { return };
+    /// refilled at once; then hands every finished hash to `retire`, and zeroizes its lane. Gives the rounds that each lane
+    /// was advanced by.
+    pub fn advance(&mut self, rounds: u32, mut retire: impl FnMut(J, Digest)) -> u32 {
+        let Some(least) = self.jobs.iter().map(|job| job.rounds).min() else { return 0 };
         let rounds = u32::try_from(least).map_or(rounds, |least| rounds.min(least));
         let (busy, _) = self.states.split_at_mut(self.jobs.len());
         blowfish::advance(busy, rounds);
         for job in &mut self.jobs {
             job.rounds -= u64::from(rounds);
         }
+        self.pad();
         while let Some((ticket, digest)) = self.take() {
             retire(ticket, digest);
+        }
+        rounds
+    }
+
+    /// Takes the digests of those that are to go on. Their states are zeros then, which take as long as any.
+    fn pad(&mut self) {
+        for (job, state) in self.jobs.iter_mut().zip(&mut self.states) {
+            if job.rounds == 0 && job.padding > 0 {
+                job.digest = Some(state.finish());
+                job.rounds = mem::take(&mut job.padding);
+            }
         }
     }
 
     /// Frees one finished lane, and moves the last busy one into it so that the busy ones stay together.
     fn take(&mut self) -> Option<(J, Digest)> {
         let lane = self.jobs.iter().position(|job| job.rounds == 0)?;
-        let digest = self.states.get_mut(lane)?.finish();
+        let last = self.states.get_mut(lane)?.finish();
         let job = self.jobs.swap_remove(lane);
+        let digest = job.digest.unwrap_or(last);
         let (rest, free) = self.states.split_at_mut(self.jobs.len());
         if let (Some(hole), Some(last)) = (rest.get_mut(lane), free.first_mut()) {
             hole.replace(last);

@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::Class;
 use super::queue::VERIFIES_PER_HASH;
 use crate::hashing::engine::Engines;
-use crate::hashing::mcf::Cost;
 
 /// Part of the longest wait that an estimate may fill. The rest is for what no estimate knows, such as the machine slowing
 /// down meanwhile: an admitted job should be served, not dropped at the deadline after all.
@@ -31,10 +30,10 @@ impl Admission {
     }
 
     /// A place among the waiting jobs; or how long the job would have to wait, where that is too long.
-    pub(super) fn admit(self: &Arc<Self>, class: Class, cost: Cost) -> Result<Place, Duration> {
-        let place = Place::waiting(self, class, cost.rounds());
+    pub(super) fn admit(self: &Arc<Self>, class: Class, rounds: u64) -> Result<Place, Duration> {
+        let place = Place::waiting(self, class, rounds);
         // Its own rounds are behind it, not ahead.
-        let wait = self.wait(class, cost.rounds());
+        let wait = self.wait(class, rounds);
         if self.is_too_long(wait) { Err(wait) } else { Ok(place) }
     }
 
@@ -119,6 +118,7 @@ impl Drop for Place {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::hashing::mcf::Cost;
     use crate::telemetry::Counter;
 
     fn admission(max_wait: Duration) -> Arc<Admission> {
@@ -128,7 +128,7 @@ mod tests {
     }
 
     fn running(admission: &Arc<Admission>, cost: Cost) -> Place {
-        let mut place = admission.admit(Class::Verify, cost).unwrap();
+        let mut place = admission.admit(Class::Verify, cost.rounds()).unwrap();
         place.run();
         place
     }
@@ -144,11 +144,11 @@ mod tests {
     fn a_job_that_would_wait_for_too_long_is_refused_with_its_wait() {
         let admission = admission(Duration::from_secs(1));
         let _busy = [running(&admission, Cost::LOWEST), running(&admission, Cost::LOWEST)];
-        let long = admission.admit(Class::Verify, Cost::HIGHEST).unwrap();
-        let wait = admission.admit(Class::Verify, Cost::LOWEST).unwrap_err();
+        let long = admission.admit(Class::Verify, Cost::HIGHEST.rounds()).unwrap();
+        let wait = admission.admit(Class::Verify, Cost::LOWEST.rounds()).unwrap_err();
         assert!(wait > Duration::from_mins(1), "{wait:?}");
         drop(long);
-        assert!(admission.admit(Class::Verify, Cost::LOWEST).is_ok());
+        assert!(admission.admit(Class::Verify, Cost::LOWEST.rounds()).is_ok());
     }
 
     #[test]
@@ -156,9 +156,9 @@ mod tests {
         let admission = admission(Duration::from_hours(1_000_000));
         let cost = Cost::new(20).unwrap();
         let _busy = [running(&admission, Cost::LOWEST), running(&admission, Cost::LOWEST)];
-        let _hashes: Vec<_> = (0..9).map(|_| admission.admit(Class::Hash, cost).unwrap()).collect();
+        let _hashes: Vec<_> = (0..9).map(|_| admission.admit(Class::Hash, cost.rounds()).unwrap()).collect();
         let idle = admission.estimate(Class::Verify);
-        let _verifies: Vec<_> = (0..3).map(|_| admission.admit(Class::Verify, cost).unwrap()).collect();
+        let _verifies: Vec<_> = (0..3).map(|_| admission.admit(Class::Verify, cost.rounds()).unwrap()).collect();
         let (verify, hash) = (admission.estimate(Class::Verify), admission.estimate(Class::Hash));
         assert!(idle < verify / 100, "registrations do not delay a login that waits alone: {idle:?} {verify:?}");
         // Four jobs ahead of a login, twelve ahead of a registration.

@@ -13,6 +13,7 @@ struct Arrival {
     password: Vec<u8>,
     salt: [u8; 16],
     cost: u8,
+    padding: u64,
     after: u8,
 }
 
@@ -22,8 +23,9 @@ fn arrivals(costs: std::ops::RangeInclusive<u8>, most: usize) -> impl Strategy<V
     // Low costs mostly, for speed; the rounds of a high cost are no different.
     let cost =
         (any::<u32>(), costs).prop_map(|(coin, costs)| costs.min(4 + u8::try_from(coin.trailing_zeros()).unwrap()));
-    let arrival = (password, any::<[u8; 16]>(), cost, prop_oneof![Just(0), 0..6_u8])
-        .prop_map(|(password, salt, cost, after)| Arrival { password, salt, cost, after });
+    let (padding, after) = (prop_oneof![Just(0), 0..100_u64], prop_oneof![Just(0), 0..6_u8]);
+    let arrival = (password, any::<[u8; 16]>(), cost, padding, after)
+        .prop_map(|(password, salt, cost, padding, after)| Arrival { password, salt, cost, padding, after });
     prop::collection::vec(arrival, most / 4..=most)
 }
 
@@ -38,8 +40,8 @@ fn run(capacity: usize, slice: u32, arrivals: &[Arrival]) -> BTreeMap<usize, Dig
     let mut lanes = Lanes::new(capacity);
     let mut coming: VecDeque<_> = arrivals.iter().enumerate().collect();
     let mut pause = 0;
-    // The model: the rounds that each ticket has left.
-    let mut model: BTreeMap<usize, u64> = BTreeMap::new();
+    // The model: the rounds that each ticket has left, of its hash or of its padding, and the padding to come.
+    let mut model: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
     let mut done = BTreeMap::new();
     while !coming.is_empty() || lanes.busy() > 0 {
         while let Some((ticket, arrival)) = coming.front() {
@@ -48,32 +50,40 @@ fn run(capacity: usize, slice: u32, arrivals: &[Arrival]) -> BTreeMap<usize, Dig
                 break;
             }
             let cost = Cost::new(arrival.cost).unwrap();
-            let admitted = lanes.admit(*ticket, &arrival.password, &arrival.salt, cost);
+            let admitted = lanes.admit_padded(*ticket, &arrival.password, &arrival.salt, cost, arrival.padding);
             assert_eq!(admitted.is_err(), model.len() == capacity, "a job is refused only where every lane is busy");
             if admitted.is_err() {
                 break;
             }
-            model.insert(*ticket, cost.rounds());
+            model.insert(*ticket, (cost.rounds(), arrival.padding));
             pause = 0;
             coming.pop_front();
         }
 
-        let step = model.values().copied().min().unwrap_or(0).min(u64::from(slice));
+        let step = model.values().map(|(rounds, _)| *rounds).min().unwrap_or(0).min(u64::from(slice));
         let mut retired = Vec::new();
-        lanes.advance(slice, |ticket, digest| {
+        let advanced = lanes.advance(slice, |ticket, digest| {
             assert!(done.insert(ticket, digest).is_none(), "no job is answered twice");
             retired.push(ticket);
         });
+        assert_eq!(u64::from(advanced), step);
         // Nobody starves: every busy lane moves in every slice, by the same number of rounds.
-        for rounds in model.values_mut() {
+        for (rounds, padding) in model.values_mut() {
             *rounds -= step;
+            if *rounds == 0 {
+                *rounds = std::mem::take(padding);
+            }
         }
         for ticket in retired {
-            assert_eq!(model.remove(&ticket), Some(0), "a job is answered when its rounds are done, and not before");
+            assert_eq!(
+                model.remove(&ticket),
+                Some((0, 0)),
+                "a job is answered when its rounds are done, and not before"
+            );
         }
-        assert!(model.values().all(|rounds| *rounds > 0), "a finished job is answered at once");
+        assert!(model.values().all(|(rounds, _)| *rounds > 0), "a finished job is answered at once");
         let mut left: Vec<u64> = lanes.rounds().collect();
-        let mut expected: Vec<u64> = model.values().copied().collect();
+        let mut expected: Vec<u64> = model.values().map(|(rounds, padding)| rounds + padding).collect();
         left.sort_unstable();
         expected.sort_unstable();
         assert_eq!((left, lanes.busy()), (expected, model.len()), "the work reported is the work left");
