@@ -4,7 +4,7 @@ use deadpool_postgres::Pool;
 use thiserror::Error;
 use tokio_postgres::GenericClient;
 
-use super::{DatabaseError, build_pool, place, root_cause};
+use super::{DatabaseError, place, pool, root_cause};
 use crate::config;
 
 /// Why a server can't be the replica.
@@ -33,7 +33,7 @@ pub(super) async fn open(
     config: &config::Database,
 ) -> Result<Pool, DatabaseError> {
     let place = place(&settings);
-    let pool = build_pool(settings, config)?;
+    let pool = pool::build(settings, config)?;
     let client = match pool.get().await {
         Ok(client) => client,
         Err(error) => {
