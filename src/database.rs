@@ -16,6 +16,7 @@ use tokio_postgres::GenericClient;
 use tokio_postgres::error::SqlState;
 
 use crate::config::{self, Tls};
+use crate::telemetry::Counter;
 use hosts::Endpoint;
 use local::{Cluster, LocalError};
 use migrations::MigrationError;
@@ -126,6 +127,14 @@ impl Database {
     pub async fn is_read_only(&self) -> Result<bool, DatabaseError> {
         let client = self.pool.get().await.map_err(|error| MigrationError::Failed(root_cause(&error)))?;
         Ok(is_read_only(&**client).await.map_err(MigrationError::from)?)
+    }
+
+    /// Starts the private cluster again whenever it ends, from now until [`Self::close`], and counts that. Without one, or with
+    /// one that another process owns, there is nothing to do.
+    pub fn keep_running(&mut self, restarts: Counter) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.keep_running(restarts);
+        }
     }
 
     /// Closes the pool and stops the private cluster, if this process started it.

@@ -16,6 +16,7 @@
 mod harness;
 
 mod actors;
+mod cluster;
 mod crash;
 mod failover;
 mod limits;
