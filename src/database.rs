@@ -1,5 +1,6 @@
 //! The way to PostgreSQL: a pool of connections to the configured server, or to a private cluster of the service's own.
 
+mod cancel;
 mod hosts;
 pub mod local;
 pub mod migrations;
@@ -17,6 +18,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::config::{self, Tls};
 use crate::telemetry::Counter;
+pub(crate) use cancel::Cancel;
 use hosts::Endpoint;
 use local::{Cluster, LocalError};
 use migrations::MigrationError;

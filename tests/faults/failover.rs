@@ -3,7 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{ANSWER_LIMIT, Home, Load, Server, Step, serve_at};
+use crate::harness::{ANSWER_LIMIT, Home, Load, Server, Step, serve_at, until};
+
+/// The default of `database.write_batches`.
+const WRITES_AT_ONCE: i64 = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_promoted_standby_is_found_and_the_old_primary_is_left_alone() {
@@ -49,8 +52,12 @@ async fn without_its_synchronous_standby_registrations_are_503_and_lookups_go_on
     let load = Load::mixed(&service, 8).await;
     load.succeeds(300).await;
     standby.kill();
-    // Each client's registration is refused twice.
-    load.is_refused(16).await;
+    // Each client's registration is refused three times.
+    load.is_refused(24).await;
+    // Whoever was refused waits no longer: commits wait for the standby, but only those that somebody waits for.
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    let waiting = async || primary.admin().await.query_one(sql, &[]).await.unwrap().get::<_, i64>(0);
+    until("an end of the waits that were given up", async || waiting().await <= WRITES_AT_ONCE).await;
     standby.resume().await;
     let back = Instant::now() + Duration::from_secs(2);
     tokio::time::sleep_until(back.into()).await;
