@@ -22,4 +22,7 @@ mod failover;
 mod limits;
 mod network;
 mod outage;
+mod pooler;
+mod refusals;
 mod replica;
+mod tls;
