@@ -3,6 +3,7 @@
 use deadpool_postgres::Pool;
 use thiserror::Error;
 use tokio_postgres::GenericClient;
+use tokio_postgres::config::TargetSessionAttrs;
 
 use super::{DatabaseError, place, pool, root_cause};
 use crate::config;
@@ -29,10 +30,14 @@ const IDENTITY: &str = "SELECT system_identifier, pg_is_in_recovery() FROM pg_co
 /// A pool of connections to the standby. One that does not answer now may do so later, and is taken on trust.
 pub(super) async fn open(
     primary: &impl GenericClient,
-    settings: tokio_postgres::Config,
+    mut settings: tokio_postgres::Config,
     config: &config::Database,
 ) -> Result<Pool, DatabaseError> {
     let place = place(&settings);
+    // Of several hosts, that which takes writes is the primary.
+    if settings.get_hosts().len() > 1 && settings.get_target_session_attrs() == TargetSessionAttrs::Any {
+        settings.target_session_attrs(TargetSessionAttrs::ReadOnly);
+    }
     let pool = pool::build(settings, config)?;
     let client = match pool.get().await {
         Ok(client) => client,
