@@ -66,7 +66,8 @@ async fn a_database_that_takes_no_writes_is_told_and_refuses_registrations_alone
     assert_eq!(service.me(&token).await.expect_json(200)["data"], john);
 
     read_only("off").await;
-    // Its connections were made while it took none; the refusal has shown them for what they are.
+    // The connection at hand was made while it took none, which one refusal shows; another is made then.
+    service.register_email("jane@example.com").await.expect_refusal(503, "unavailable");
     service.register_email("jane@example.com").await.expect_json(201);
 }
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::program::Service;
+use crate::harness::server::free_port;
 use crate::harness::{ANSWER_LIMIT, EMAIL, Home, Load, Server, serve_on, until};
 
 async fn start(home: &Home) -> (Server, Server, Service) {
@@ -94,8 +95,8 @@ async fn a_replica_that_is_down_at_the_start_is_asked_once_it_is_up() {
     standby.kill();
     let begun = Instant::now();
     let start = serve_on(&home, &primary).env("ROLLCALL__DATABASE__REPLICA_URL", &Server::url_of(standby.addr()));
-    let service = start.ready().await;
-    assert!(service.program.stderr().contains("the replica does not answer"), "{}", service.program.stderr());
+    let mut service = start.ready().await;
+    service.program.logged("the replica does not answer").await;
     let load = Load::mixed(&service, 4).await;
     load.succeeds(100).await;
     standby.resume().await;
@@ -103,6 +104,20 @@ async fn a_replica_that_is_down_at_the_start_is_asked_once_it_is_up() {
     load.succeeds(100).await;
     let report = load.end().await;
     report.expect_bounded(ANSWER_LIMIT).expect_service_since(begun).expect_kept_by(&primary).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_standbys_one_that_is_there_is_asked_and_no_primary() {
+    let home = Home::new();
+    let (primary, standby, _) = start(&home).await;
+    let hosts = [free_port(), primary.addr().port(), standby.addr().port()].map(|port| format!("127.0.0.1:{port}"));
+    let url = format!("postgresql://rollcall@{}/rollcall", hosts.join(","));
+    let service = serve_on(&home, &primary).env("ROLLCALL__DATABASE__REPLICA_URL", &url).ready().await;
+    let begun = Instant::now();
+    let load = Load::mixed(&service, 4).await;
+    load.succeeds(100).await;
+    load.end().await.expect_bounded(ANSWER_LIMIT).expect_service_since(begun).expect_kept_by(&primary).await;
+    assert!(is_asked(&standby).await);
 }
 
 /// Whether the service has looked users up there.
