@@ -20,7 +20,7 @@ test-shuffled: ## Run them again in random order
 
 # Two at a time: each has servers and clients of its own, and measures how long they take.
 test-faults: ## Kill, freeze, cut and fill up real servers under load (Linux)
-	@.ci/install cc postgres
+	@.ci/install cc postgres pgbouncer
 	cargo test --test faults -- --test-threads 2
 
 test-browser: ## Try the documents in a real headless Chromium

@@ -84,7 +84,8 @@ impl App {
         // Measures the kernel while the database starts or answers.
         let (hashing, panics) = (config.hashing.clone(), metrics.hash_engine_panics.clone());
         let engines = tokio::task::spawn_blocking(move || Engines::start(&hashing, panics));
-        let database = Database::open(&config.database, &config.data_dir).await?;
+        let mut database = Database::open(&config.database, &config.data_dir).await?;
+        database.keep_running(metrics.db_restarts.clone());
         match Self::assemble(&config, listener, admin_listener, &database, engines, metrics).await {
             Ok(parts) => Ok(parts.into_app(database)),
             Err(error) => {

@@ -70,7 +70,7 @@ pub struct Server {
 pub struct Database {
     /// Where the server is; `None` stands for the private cluster.
     pub url: Option<SecretString>,
-    /// Where lookups by id go, if not there: a standby of the same server.
+    /// Where lookups by id go first, if not there: a standby of the same server, or several.
     pub replica_url: Option<SecretString>,
     /// How the server's certificate is checked.
     pub tls: Tls,
@@ -88,7 +88,7 @@ pub struct Database {
     pub write_batches: usize,
     /// Rows of one statement at most.
     pub batch_max: usize,
-    /// To reach the server.
+    /// For each address of the server, until it is known to be of use.
     pub connect_timeout: Duration,
     /// For one statement, its wait for a connection included.
     pub timeout: Duration,

@@ -1,30 +1,30 @@
 //! The way to PostgreSQL: a pool of connections to the configured server, or to a private cluster of the service's own.
 
+mod cancel;
+mod hosts;
 pub mod local;
 pub mod migrations;
+mod pool;
 mod replica;
 mod tls;
 
 use std::path::Path;
-use std::time::Duration;
 
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
+use deadpool_postgres::Pool;
 use secrecy::ExposeSecret;
 use thiserror::Error;
-use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio_postgres::GenericClient;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{GenericClient, NoTls};
 
-use crate::config::{self, Statements, Tls};
+use crate::config::{self, Tls};
+use crate::telemetry::Counter;
+pub(crate) use cancel::Cancel;
+use hosts::Endpoint;
 use local::{Cluster, LocalError};
 use migrations::MigrationError;
+pub use pool::shrink;
 pub use replica::ReplicaError;
 pub use tls::TlsError;
-
-/// A connection that has been idle for longer is checked before use; one that was in use just now has just been checked.
-const CHECK_AFTER_IDLE: Duration = Duration::from_millis(500);
-/// How often connections beyond `database.pool_kept` are looked for and closed.
-const SHRINK_EVERY: Duration = Duration::from_secs(30);
 
 /// Why there is no database to work with.
 #[derive(Debug, Error)]
@@ -41,12 +41,14 @@ pub enum DatabaseError {
     #[error(transparent)]
     Local(#[from] LocalError),
     /// The server doesn't answer, or refuses.
-    #[error("cannot use PostgreSQL at {place}: {cause}; mend database.url (DATABASE_URL) or the server")]
+    #[error("cannot use PostgreSQL at {place}: {cause}; mend {keys} or the server")]
     Unreachable {
         /// Host and port, without credentials.
         place: String,
-        /// The last cause in the chain.
+        /// The last cause in the chain, of every host where there are several.
         cause: String,
+        /// The keys that may be wrong.
+        keys: &'static str,
     },
     /// Connections can't be encrypted as configured.
     #[error(transparent)]
@@ -97,9 +99,13 @@ impl Database {
         config: &config::Database,
     ) -> Result<(Pool, Option<Pool>), DatabaseError> {
         let place = place(&settings);
-        let pool = build_pool(settings, config)?;
-        let client =
-            pool.get().await.map_err(|error| DatabaseError::Unreachable { place, cause: root_cause(&error) })?;
+        let pool = pool::build(settings, config)?;
+        let keys = match config.tls {
+            Tls::Url => "database.url (DATABASE_URL)",
+            Tls::VerifyFull => "database.url (DATABASE_URL), database.ca_file",
+        };
+        let unreachable = |cause| DatabaseError::Unreachable { place, cause, keys };
+        let client = pool.get().await.map_err(|error| unreachable(root_cause(&error)))?;
         let replica = match &config.replica_url {
             Some(url) => {
                 let settings = parse_url(url.expose_secret(), "database.replica_url")?;
@@ -125,6 +131,14 @@ impl Database {
         Ok(is_read_only(&**client).await.map_err(MigrationError::from)?)
     }
 
+    /// Starts the private cluster again whenever it ends, from now until [`Self::close`], and counts that. Without one, or with
+    /// one that another process owns, there is nothing to do.
+    pub fn keep_running(&mut self, restarts: Counter) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.keep_running(restarts);
+        }
+    }
+
     /// Closes the pool and stops the private cluster, if this process started it.
     pub async fn close(self) {
         self.pool.close();
@@ -134,88 +148,19 @@ impl Database {
     }
 }
 
-/// Closes idle connections beyond `kept`, now and then, for as long as the pool is open.
-pub async fn shrink(pool: Pool, kept: usize) {
-    let mut rounds = tokio::time::interval(SHRINK_EVERY);
-    while !pool.is_closed() {
-        rounds.tick().await;
-        let mut spare = pool.status().size.saturating_sub(kept);
-        pool.retain(|_, metrics| {
-            let drop = spare > 0 && metrics.last_used() >= SHRINK_EVERY;
-            spare -= usize::from(drop);
-            !drop
-        });
-    }
-}
-
 fn parse_url(url: &str, key: &'static str) -> Result<tokio_postgres::Config, DatabaseError> {
     // SQLAlchemy names its driver in the scheme, as in postgresql+psycopg2://.
     let plain = match url.split_once("://") {
         Some((scheme, rest)) if scheme.starts_with("postgresql+") => format!("postgresql://{rest}"),
         _ => url.to_owned(),
     };
-    plain.parse().map_err(|error| DatabaseError::Url { key, cause: root_cause(&error) })
-}
-
-fn build_pool(mut settings: tokio_postgres::Config, config: &config::Database) -> Result<Pool, DatabaseError> {
-    if settings.get_connect_timeout().is_none() {
-        settings.connect_timeout(config.connect_timeout);
-    }
-    if settings.get_application_name().is_none() {
-        settings.application_name("rollcall");
-    }
-    // Of several hosts, those that refuse writes are standbys.
-    if settings.get_hosts().len() > 1 && settings.get_target_session_attrs() == TargetSessionAttrs::Any {
-        settings.target_session_attrs(TargetSessionAttrs::ReadWrite);
-    }
-    let must_write = settings.get_target_session_attrs() == TargetSessionAttrs::ReadWrite;
-    let timeout = (config.statements == Statements::Named).then_some(config.timeout);
-    Pool::builder(manager(settings, config)?)
-        .max_size(config.pool_size)
-        .runtime(Runtime::Tokio1)
-        .timeouts(Timeouts {
-            wait: Some(config.timeout),
-            create: Some(config.connect_timeout),
-            recycle: Some(config.connect_timeout),
-        })
-        // The server gives up when the caller does, so that an abandoned statement holds no lock. Behind a proxy, settings
-        // would stay with a connection that others use.
-        .post_create(Hook::async_fn(move |client, _| {
-            Box::pin(async move {
-                let Some(timeout) = timeout else { return Ok(()) };
-                let limit = format!("SET statement_timeout = {}", timeout.as_millis());
-                client.batch_execute(&limit).await.map_err(HookError::Backend)
-            })
-        }))
-        .pre_recycle(Hook::async_fn(move |client, metrics| {
-            Box::pin(async move {
-                if metrics.last_used() < CHECK_AFTER_IDLE {
-                    return Ok(());
-                }
-                if must_write && is_read_only(&**client).await.map_err(HookError::Backend)? {
-                    return Err(HookError::message("the server takes no writes any more"));
-                }
-                client.simple_query("").await.map(|_| ()).map_err(HookError::Backend)
-            })
-        }))
-        .build()
-        .map_err(|error| DatabaseError::Url { key: "database.pool_size", cause: error.to_string() })
-}
-
-/// What opens connections: encrypted where the server's host has a name to speak of, as sockets have not.
-fn manager(mut settings: tokio_postgres::Config, config: &config::Database) -> Result<Manager, TlsError> {
-    let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let is_local = settings.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
-    if is_local {
-        return Ok(Manager::from_config(settings, NoTls, recycling));
-    }
-    if config.tls == Tls::VerifyFull {
-        settings.ssl_mode(SslMode::Require);
-    }
-    if settings.get_ssl_mode() == SslMode::Disable {
-        return Ok(Manager::from_config(settings, NoTls, recycling));
-    }
-    Ok(Manager::from_config(settings, tls::connector(config)?, recycling))
+    plain.parse().map_err(|error| {
+        let mut cause = root_cause(&error);
+        if plain.contains("sslmode=verify-") {
+            cause.push_str(": its certificate is checked with database.tls = \"verify-full\"");
+        }
+        DatabaseError::Url { key, cause }
+    })
 }
 
 async fn is_read_only(client: &impl GenericClient) -> Result<bool, tokio_postgres::Error> {
@@ -237,16 +182,7 @@ pub(crate) fn is_of_a_lost_server(error: &tokio_postgres::Error) -> bool {
 
 /// Where a server is, without the credentials that lead in.
 fn place(settings: &tokio_postgres::Config) -> String {
-    let ports = settings.get_ports();
-    let hosts = settings.get_hosts().iter().enumerate().map(|(at, host)| {
-        let port = ports.get(at).or(ports.first()).copied().unwrap_or(5432);
-        match host {
-            Host::Tcp(name) => format!("{name}:{port}"),
-            #[cfg(unix)]
-            Host::Unix(dir) => dir.display().to_string(),
-        }
-    });
-    hosts.collect::<Vec<_>>().join(",")
+    hosts::endpoints(settings).iter().map(Endpoint::place).collect::<Vec<_>>().join(",")
 }
 
 /// The last error of a chain: what the system or the server said, without the wrappers' words around it. Of the server's

@@ -101,6 +101,8 @@ pub struct Metrics {
     pub statement_duration: HistogramVec,
     /// Statements that failed or ran out of time, by statement.
     pub statement_failures: IntCounterVec,
+    /// Times that the private cluster's server ended and was started again.
+    pub db_restarts: Counter,
     /// Actors brought back by their supervisor, by actor.
     pub actor_restarts: IntCounterVec,
 }
@@ -166,6 +168,8 @@ impl Metrics {
                 "Statements that failed.",
                 &["statement"],
             )?,
+            db_restarts: add
+                .counter("db_restarts_total", "Ends of the private cluster's server while it was needed.")?,
             actor_restarts: add.counters("actor_restarts_total", "Actors brought back.", &["actor"])?,
             registry,
         })

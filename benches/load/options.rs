@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::Outcome;
 
-const USAGE: &str = "usage: cargo bench --bench load -- [--quick] [--only NAME]…, where NAME is a group (service, hashing, reads) \
-     or a measurement's name as the progress shows it (hashing/storm, or storm alone)";
+const USAGE: &str = "usage: cargo bench --bench load -- [--quick] [--only NAME]… [--huge DIRECTORY], where NAME is a group (service, hashing, reads) \
+     or a measurement's name as the progress shows it (hashing/storm, or storm alone), and DIRECTORY a data directory \
+     that the populate example has put 10 million users into";
 
 /// How long a phase takes at least, when it is quick.
 const QUICK_SECONDS_MIN: u64 = 2;
@@ -18,16 +19,19 @@ pub(crate) struct Options {
     quick: bool,
     /// Directory of the Python service.
     pub(crate) peer: Option<PathBuf>,
+    /// Data directory of a private cluster with many users.
+    pub(crate) huge: Option<PathBuf>,
 }
 
 impl Options {
     pub(crate) fn read() -> Outcome<Self> {
-        let mut options = Self { only: Vec::new(), quick: false, peer: None };
+        let mut options = Self { only: Vec::new(), quick: false, peer: None, huge: None };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--quick" => options.quick = true,
                 "--only" => options.only.push(arguments.next().ok_or(USAGE)?),
+                "--huge" => options.huge = Some(PathBuf::from(arguments.next().ok_or(USAGE)?).canonicalize()?),
                 // Cargo says so to every benchmark.
                 "--bench" => {}
                 _ => return Err(USAGE.into()),

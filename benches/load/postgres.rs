@@ -35,13 +35,11 @@ impl Postgres {
         Ok(Self { socket_dir: socket_dir.clone(), cluster })
     }
 
-    /// Makes both databases, empty.
-    pub(crate) async fn create_databases(&self) -> Outcome<()> {
+    /// Makes a database, in the place of one that an earlier run left.
+    pub(crate) async fn create_database(&self, name: &str) -> Outcome<()> {
         let client = self.connect("postgres").await?;
-        for database in [ROLLCALL, PEER] {
-            client.batch_execute(&format!("CREATE DATABASE {database}")).await?;
-        }
-        Ok(())
+        client.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await?;
+        Ok(client.batch_execute(&format!("CREATE DATABASE {name}")).await?)
     }
 
     /// Where its socket is.

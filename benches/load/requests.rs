@@ -20,15 +20,15 @@ impl Requests {
 
     /// `POST /api/users/login` with each of `emails`.
     pub(crate) fn logins(addr: SocketAddr, emails: &[String], password: &str) -> Self {
-        let login = |email: &String| {
-            let body = format!(r#"{{"email":"{email}","password":"{password}"}}"#);
-            format!(
-                "POST /api/users/login HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
-                 content-length: {}\r\n\r\n{body}",
-                body.len()
-            )
-        };
-        Self::new(addr, emails.iter().map(|email| login(email).into_bytes()).collect())
+        let login = |email: &String| post("login", &format!(r#"{{"email":"{email}","password":"{password}"}}"#));
+        Self::new(addr, emails.iter().map(login).collect())
+    }
+
+    /// `POST /api/users/register` of `count` users, whose addresses begin with `prefix`.
+    pub(crate) fn registrations(addr: SocketAddr, prefix: &str, count: usize) -> Self {
+        let body =
+            |n| format!(r#"{{"name":"User {n}","email":"{prefix}{n}@example.com","password":"Measured-2-Day"}}"#);
+        Self::new(addr, (0..count).map(|n| post("register", &body(n))).collect())
     }
 
     fn new(addr: SocketAddr, bytes: Vec<Vec<u8>>) -> Self {
@@ -40,6 +40,15 @@ impl Requests {
         let at = self.next.fetch_add(1, Ordering::Relaxed) % self.bytes.len().max(1);
         self.bytes.get(at).map(Vec::as_slice).unwrap_or_default()
     }
+}
+
+fn post(action: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!(
+        "POST /api/users/{action} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
 }
 
 fn profile(token: &str) -> Vec<u8> {

@@ -1,9 +1,11 @@
 //! The measurements, in three groups.
 
+mod growth;
 mod hashing;
 mod logins;
 mod overload;
 mod reads;
+mod registrations;
 mod service;
 
 use super::stage::Stage;
@@ -12,8 +14,10 @@ use super::table::Table;
 /// Makes every measurement that is wanted.
 pub(crate) async fn measure(stage: &Stage, table: &mut Table) {
     service::measure(stage, table).await;
+    registrations::measure(stage, table).await;
     hashing::measure(stage, table).await;
     logins::measure(stage, table).await;
     overload::measure(stage, table).await;
     reads::measure(stage, table).await;
+    growth::measure(stage, table).await;
 }

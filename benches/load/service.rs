@@ -27,8 +27,14 @@ pub(crate) struct Service {
 impl Service {
     /// Starts it on a free port, with its data and its log in `dir`; without a `database_url` it makes a cluster there.
     pub(crate) async fn start(dir: &Path, database_url: Option<&str>) -> Outcome<Self> {
+        Self::start_with(dir, database_url, &[]).await
+    }
+
+    /// The same with settings of its own, as environment variables.
+    pub(crate) async fn start_with(dir: &Path, database_url: Option<&str>, own: &[(&str, &str)]) -> Outcome<Self> {
         let admin_addr = free_addr()?;
         let mut serve = settings(dir, database_url);
+        serve.envs(own.iter().copied());
         serve.env("API_PORT", "0").env("ROLLCALL__TELEMETRY__ADMIN_ADDR", admin_addr.to_string());
         let started = Instant::now();
         let mut process = Process::start(serve, &dir.join("service.log"))?;

@@ -80,9 +80,17 @@ impl Stage {
     }
 
     async fn fill(&self, server: &Postgres) -> Outcome<()> {
-        server.create_databases().await?;
-        service::migrate(&self.dir("service")?, &server.url("postgresql", postgres::ROLLCALL)).await?;
+        server.create_database(postgres::PEER).await?;
+        self.new_database(server, postgres::ROLLCALL).await?;
         self.users().await?.insert(&server.connect(postgres::ROLLCALL).await?).await
+    }
+
+    /// The URL of a database of its own in `server`, with the service's tables.
+    pub(crate) async fn new_database(&self, server: &Postgres, name: &str) -> Outcome<String> {
+        server.create_database(name).await?;
+        let url = server.url("postgresql", name);
+        service::migrate(&self.dir("service")?, &url).await?;
+        Ok(url)
     }
 
     /// The service, on that PostgreSQL.

@@ -39,17 +39,9 @@ struct Claims<'a> {
 impl Users {
     /// Signs the tokens and hashes the password, once for all users.
     pub(crate) fn new() -> Outcome<Self> {
-        // Fails where it is installed already, which is as good.
-        let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
-        let key = EncodingKey::from_secret(JWT_SECRET.as_bytes());
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-        let (iat, exp) = (now.as_secs(), (now + TTL).as_secs());
         let emails: Vec<_> = (1..=COUNT).map(|n| format!("user{n}@example.com")).collect();
-        let sign = |(n, email): (u32, &String)| {
-            let claims = Claims { user_id: format!("00000000-0000-4000-8000-{n:012x}"), email, iat, exp };
-            jsonwebtoken::encode(&Header::default(), &claims, &key)
-        };
-        let tokens = (1..=COUNT).zip(&emails).map(sign).collect::<Result<_, _>>()?;
+        let id = |(n, email): (u32, &String)| (format!("00000000-0000-4000-8000-{n:012x}"), email.clone());
+        let tokens = sign((1..=COUNT).zip(&emails).map(id))?;
         Ok(Self { emails, tokens, hash: bcrypt::hash(PASSWORD, COST)? })
     }
 
@@ -64,4 +56,17 @@ impl Users {
         client.batch_execute("VACUUM ANALYZE users").await?;
         Ok(())
     }
+}
+
+/// Tokens of users, each named by id and address.
+pub(crate) fn sign(users: impl Iterator<Item = (String, String)>) -> Outcome<Vec<String>> {
+    // Fails where it is installed already, which is as good.
+    let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+    let key = EncodingKey::from_secret(JWT_SECRET.as_bytes());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let (iat, exp) = (now.as_secs(), (now + TTL).as_secs());
+    let sign = |(user_id, email): (String, String)| {
+        jsonwebtoken::encode(&Header::default(), &Claims { user_id, email: &email, iat, exp }, &key)
+    };
+    Ok(users.map(sign).collect::<Result<_, _>>()?)
 }

@@ -7,6 +7,7 @@
 //! No timer takes part: alone, a request goes at once, and every answer was read after its request came in.
 
 mod batch;
+mod replica;
 mod store;
 
 use std::sync::Arc;
@@ -21,11 +22,13 @@ use uuid::Uuid;
 use super::supervisor::Child;
 use super::{CallError, Current};
 use crate::config;
+use crate::database::Cancel;
 use crate::domain::email::Email;
 use crate::domain::name::Name;
 use crate::domain::user::{Account, PasswordHash, User};
 use crate::telemetry::Metrics;
-use batch::{Queue, Replica, Statements};
+use batch::{Queue, Statements};
+use replica::Replica;
 
 /// On top of `database.timeout_ms`: the batch answers for itself when that is over, and should be heard.
 const GRACE: Duration = Duration::from_millis(500);
@@ -117,7 +120,8 @@ pub(super) fn part(
     let handle = UserHandle { actor: actor.clone(), timeout: config.timeout + GRACE };
     let statements = Arc::new(Statements {
         pool,
-        replica: replica.map(Replica::new),
+        replica: replica.map(|pool| Arc::new(Replica::new(pool))),
+        cancel: Cancel::new(config),
         mode: config.statements,
         timeout: config.timeout,
         metrics: Arc::clone(metrics),

@@ -5,23 +5,22 @@
 //! Other processes on the same directory (`rollcall check` beside `rollcall serve`) join and leave the server running.
 
 mod binaries;
+mod keeper;
 mod owner;
+mod server;
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::Signal;
 use thiserror::Error;
-use tokio_postgres::NoTls;
 
-use binaries::Binaries;
-use owner::Owner;
+use crate::telemetry::Counter;
+use keeper::Keeper;
+use server::{Place, Server};
 
 /// The longest path that every system takes for a unix socket (macOS has 104 bytes with the final NUL, Linux 108).
 const SOCKET_PATH_MAX: usize = 103;
@@ -82,14 +81,14 @@ pub enum LocalError {
 /// A running private cluster.
 #[derive(Debug)]
 pub struct Cluster {
-    socket_dir: PathBuf,
+    place: Place,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
     /// Held by this process, which stops it. The file is the lock.
-    Owned { data: PathBuf, _lock: File },
+    Owned { server: Option<Server>, keeper: Option<Keeper>, _lock: File },
     /// Held by another process.
     Joined,
 }
@@ -102,167 +101,59 @@ impl Cluster {
     pub async fn start(data_dir: &Path) -> Result<Self, LocalError> {
         let unusable = |cause| LocalError::DataDir { path: data_dir.to_owned(), cause };
         fs::create_dir_all(data_dir).map_err(unusable)?;
-        let data_dir = fs::canonicalize(data_dir).map_err(unusable)?;
-        let socket_dir = data_dir.join("run");
-        let length = socket_dir.join(SOCKET_NAME).as_os_str().len();
+        let dir = fs::canonicalize(data_dir).map_err(unusable)?;
+        let place = Place { data: dir.join("postgres"), socket_dir: dir.join("run"), dir };
+        let length = place.socket_dir.join(SOCKET_NAME).as_os_str().len();
         if length > SOCKET_PATH_MAX {
-            return Err(LocalError::PathTooLong { path: data_dir, length });
+            return Err(LocalError::PathTooLong { path: place.dir, length });
         }
-        let lock = File::options().create(true).append(true).open(data_dir.join("lock")).map_err(unusable)?;
-        let cluster = if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            let data = data_dir.join("postgres");
-            match running_server(&data) {
-                Some(pid) => tracing::info!(pid = pid.as_raw_nonzero(), "taking over a PostgreSQL server left running"),
-                None => start_server(&data_dir, &data, &socket_dir)?,
-            }
-            Self { socket_dir, state: State::Owned { data, _lock: lock } }
+        let lock = File::options().create(true).append(true).open(place.dir.join("lock")).map_err(unusable)?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            tracing::info!(data_dir = %place.dir.display(), "joining the cluster that another process runs");
+            place.accepts(START_TIMEOUT).await.map_err(|cause| place.failure(cause))?;
+            return Ok(Self { place, state: State::Joined });
+        }
+        let mut server = if let Some(pid) = place.running() {
+            tracing::info!(pid = pid.as_raw_nonzero(), "taking over a PostgreSQL server left running");
+            Server::Adopted(place.clone())
         } else {
-            tracing::info!(data_dir = %data_dir.display(), "joining the cluster that another process runs");
-            Self { socket_dir, state: State::Joined }
+            place.make()?;
+            place.start()?
         };
-        cluster.wait_until_ready().await?;
-        Ok(cluster)
+        tokio::select! {
+            accepted = place.accepts(START_TIMEOUT) => accepted.map_err(|cause| place.failure(cause))?,
+            () = server.ended() => return Err(place.failure("it ended".to_owned())),
+        }
+        Ok(Self { place, state: State::Owned { server: Some(server), keeper: None, _lock: lock } })
     }
 
     /// How to connect to it.
     #[must_use]
     pub fn connection_settings(&self) -> tokio_postgres::Config {
-        let mut settings = tokio_postgres::Config::new();
-        settings.host_path(&self.socket_dir).user(SUPERUSER).dbname(DATABASE);
-        settings
+        self.place.connection_settings()
+    }
+
+    /// Starts the server again whenever it ends, from now until [`Self::stop`], and counts that. Only where this process owns
+    /// it, and only the first call has an effect.
+    pub fn keep_running(&mut self, restarts: Counter) {
+        if let State::Owned { server, keeper, .. } = &mut self.state
+            && let Some(server) = server.take()
+        {
+            *keeper = Some(Keeper::start(self.place.clone(), server, restarts));
+        }
     }
 
     /// Stops the server if this process owns it: fast, then at once if that takes too long.
     pub async fn stop(self) {
-        let State::Owned { data, .. } = &self.state else { return };
-        for (signal, patience) in [(Signal::INT, STOP_TIMEOUT), (Signal::QUIT, STOP_TIMEOUT)] {
-            let Some(pid) = running_server(data) else { return };
-            let _ = kill_process(pid, signal);
-            let deadline = Instant::now() + patience;
-            while Instant::now() < deadline {
-                if running_server(data).is_none() {
-                    return;
-                }
-                tokio::time::sleep(LOOK_EVERY).await;
+        let State::Owned { keeper, _lock, .. } = self.state else { return };
+        if let Some(keeper) = keeper {
+            keeper.stop().await;
+        }
+        for signal in [Signal::INT, Signal::QUIT] {
+            if self.place.end(signal, STOP_TIMEOUT).await {
+                return;
             }
         }
-        tracing::error!(data = %data.display(), "the private PostgreSQL server does not stop");
+        tracing::error!(data = %self.place.data.display(), "the private PostgreSQL server does not stop");
     }
-
-    async fn wait_until_ready(&self) -> Result<(), LocalError> {
-        let deadline = Instant::now() + START_TIMEOUT;
-        loop {
-            let cause = match self.connection_settings().connect(NoTls).await {
-                Ok(_) => return Ok(()),
-                Err(error) => super::root_cause(&error),
-            };
-            let died = match &self.state {
-                State::Owned { data, .. } => running_server(data).is_none(),
-                State::Joined => false,
-            };
-            if died || Instant::now() > deadline {
-                let data = self.socket_dir.with_file_name("postgres");
-                let cause = last_line(&data.join("server.log")).unwrap_or(cause);
-                return Err(LocalError::Server { program: "postgres", path: data, cause });
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    }
-}
-
-/// The process that serves `data`, by the file that PostgreSQL keeps there.
-fn running_server(data: &Path) -> Option<Pid> {
-    let text = fs::read_to_string(data.join("postmaster.pid")).ok()?;
-    let pid = Pid::from_raw(text.lines().next()?.trim().parse().ok()?)?;
-    // Not ours to signal is alive too.
-    (test_kill_process(pid) != Err(rustix::io::Errno::SRCH)).then_some(pid)
-}
-
-fn start_server(data_dir: &Path, data: &Path, socket_dir: &Path) -> Result<(), LocalError> {
-    let binaries = Binaries::find().ok_or(LocalError::NotInstalled { package: binaries::package() })?;
-    let owner = Owner::of_server();
-    let unusable = |cause| LocalError::DataDir { path: data_dir.to_owned(), cause };
-    if let Some(owner) = &owner {
-        // Others may pass through to the directories below, which are the server's, and see nothing on the way.
-        fs::set_permissions(data_dir, Permissions::from_mode(0o711)).map_err(unusable)?;
-        owner.check_reach(data_dir).map_err(unusable)?;
-    } else {
-        fs::set_permissions(data_dir, Permissions::from_mode(0o700)).map_err(unusable)?;
-    }
-    own_dir(socket_dir, owner.as_ref()).map_err(unusable)?;
-    if !data.join("PG_VERSION").exists() {
-        make_cluster(&binaries, data, owner.as_ref())?;
-    }
-    let failed =
-        |cause: io::Error| LocalError::Server { program: "postgres", path: data.to_owned(), cause: cause.to_string() };
-    let log = File::create(data.join("server.log")).map_err(failed)?;
-    let mut server = command(&binaries.postgres, data_dir, owner.as_ref());
-    server.arg("-D").arg(data).arg("-k").arg(socket_dir).args(["-c", "listen_addresses="]);
-    server.stdout(log.try_clone().map_err(failed)?).stderr(log);
-    // Its own process group: Ctrl-C in a terminal must reach the service alone, which drains before it stops the server.
-    let mut child = server.process_group(0).spawn().map_err(failed)?;
-    // The server runs until `Cluster::stop`, or longer where this process is killed. The thread collects its exit status.
-    std::thread::Builder::new().name("postgres-exit".into()).spawn(move || child.wait()).map_err(failed)?;
-    wait_for_pid_file(data);
-    Ok(())
-}
-
-/// PostgreSQL writes its pid file a few milliseconds after it starts; before that it would look dead.
-fn wait_for_pid_file(data: &Path) {
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while running_server(data).is_none() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-fn make_cluster(binaries: &Binaries, data: &Path, owner: Option<&Owner>) -> Result<(), LocalError> {
-    let failed = |cause: String| LocalError::Server { program: "initdb", path: data.to_owned(), cause };
-    // A first start that was killed half way leaves a directory without PG_VERSION, which initdb refuses.
-    if data.exists() {
-        fs::remove_dir_all(data).map_err(|error| failed(error.to_string()))?;
-    }
-    let building = data.with_extension("new");
-    let _ = fs::remove_dir_all(&building);
-    own_dir(&building, owner).map_err(|error| failed(error.to_string()))?;
-    tracing::info!(data = %data.display(), "making a private PostgreSQL cluster");
-    let made = command(&binaries.initdb, data.parent().unwrap_or(data), owner)
-        .arg("-D")
-        .arg(&building)
-        .args(["-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"])
-        .output()
-        .map_err(|error| failed(error.to_string()))?;
-    if !made.status.success() {
-        let words = String::from_utf8_lossy(&made.stderr);
-        return Err(failed(words.lines().find(|line| line.contains("error")).unwrap_or("no message").to_owned()));
-    }
-    // initdb did not wait for the disk; the rename below must not come before what it renames.
-    rustix::fs::sync();
-    fs::rename(&building, data).map_err(|error| failed(error.to_string()))
-}
-
-/// A command that runs as the server's user, away from the service's terminal and working directory.
-fn command(program: &Path, dir: &Path, owner: Option<&Owner>) -> Command {
-    let mut command = Command::new(program);
-    command.current_dir(dir).stdin(Stdio::null()).env("LC_ALL", "C.UTF-8");
-    for name in ["PGDATA", "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGOPTIONS"] {
-        command.env_remove(name);
-    }
-    if let Some(owner) = owner {
-        command.uid(owner.uid).gid(owner.gid);
-    }
-    command
-}
-
-fn own_dir(path: &Path, owner: Option<&Owner>) -> io::Result<()> {
-    fs::create_dir_all(path)?;
-    fs::set_permissions(path, Permissions::from_mode(0o700))?;
-    match owner {
-        Some(owner) => std::os::unix::fs::chown(path, Some(owner.uid), Some(owner.gid)),
-        None => Ok(()),
-    }
-}
-
-fn last_line(path: &Path) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
-    text.lines().rev().find(|line| line.contains("FATAL") || line.contains("ERROR")).map(str::to_owned)
 }

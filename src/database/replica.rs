@@ -3,8 +3,9 @@
 use deadpool_postgres::Pool;
 use thiserror::Error;
 use tokio_postgres::GenericClient;
+use tokio_postgres::config::TargetSessionAttrs;
 
-use super::{DatabaseError, build_pool, place, root_cause};
+use super::{DatabaseError, place, pool, root_cause};
 use crate::config;
 
 /// Why a server can't be the replica.
@@ -29,11 +30,15 @@ const IDENTITY: &str = "SELECT system_identifier, pg_is_in_recovery() FROM pg_co
 /// A pool of connections to the standby. One that does not answer now may do so later, and is taken on trust.
 pub(super) async fn open(
     primary: &impl GenericClient,
-    settings: tokio_postgres::Config,
+    mut settings: tokio_postgres::Config,
     config: &config::Database,
 ) -> Result<Pool, DatabaseError> {
     let place = place(&settings);
-    let pool = build_pool(settings, config)?;
+    // Of several hosts, that which takes writes is the primary.
+    if settings.get_hosts().len() > 1 && settings.get_target_session_attrs() == TargetSessionAttrs::Any {
+        settings.target_session_attrs(TargetSessionAttrs::ReadOnly);
+    }
+    let pool = pool::build(settings, config)?;
     let client = match pool.get().await {
         Ok(client) => client,
         Err(error) => {

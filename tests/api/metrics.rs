@@ -42,6 +42,7 @@ async fn every_metric_is_there_from_the_start() {
         ("db_pool_waiting", "gauge"),
         ("db_batch_size", "histogram"),
         ("db_statement_duration_seconds", "histogram"),
+        ("db_restarts_total", "counter"),
         ("actor_restarts_total", "counter"),
     ] {
         assert!(text.contains(&format!("# TYPE rollcall_{name} {kind}\n")), "{name} in {text}");

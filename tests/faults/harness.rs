@@ -9,6 +9,7 @@ pub mod api;
 #[path = "../../src/database/local/binaries.rs"]
 #[allow(dead_code, reason = "shared with the service, which also names the package to install")]
 mod binaries;
+pub mod certificates;
 pub mod load;
 #[path = "../../src/database/local/owner.rs"]
 #[allow(dead_code, reason = "shared with the service, which also checks that its directory can be reached")]
@@ -26,17 +27,19 @@ use std::future::Future;
 use std::time::Duration;
 
 pub use api::{Answer, Api};
+pub use certificates::Authority;
 pub use load::{Load, Step};
 pub use program::{Home, Start};
 pub use proxy::Proxy;
 pub use server::Server;
 /// The name that the shared harness knows a database by.
 use server::Server as TestDatabase;
+pub use server::pooler::Pooler;
 
 /// HS256 key of every service under test.
 pub const SECRET: &str = "a-secret-of-the-tests-that-is-long-enough";
 const NAME: &str = "John Doe";
-const EMAIL: &str = "john.doe@example.com";
+pub const EMAIL: &str = "john.doe@example.com";
 pub const PASSWORD: &str = "SecurePass123";
 
 /// Nothing that a test waits for takes that long, on however slow a machine; what does is broken.

@@ -16,9 +16,13 @@
 mod harness;
 
 mod actors;
+mod cluster;
 mod crash;
 mod failover;
 mod limits;
 mod network;
 mod outage;
+mod pooler;
+mod refusals;
 mod replica;
+mod tls;

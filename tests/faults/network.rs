@@ -72,3 +72,21 @@ async fn connections_that_are_lost_without_a_word_are_given_up_on_and_replaced()
     let report = load.end().await;
     report.expect_bounded(ANSWER_LIMIT).expect_refusals().expect_service_since(replaced).expect_kept_by(&server).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_that_are_lost_without_a_word_refuse_nobody() {
+    let (_home, server, proxy, service) = start().await;
+    let load = Load::mixed(&service, 16).await;
+    load.succeeds(300).await;
+    load.end().await.expect_kept_by(&server).await;
+    assert!(proxy.carries() > 2, "a pool of several connections: {}", proxy.carries());
+    // As long as it takes for a connection to count as idle, and longer.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    proxy.lose();
+    let lost = Instant::now();
+    // One after the other: each could meet another of them.
+    let load = Load::mixed(&service, 1).await;
+    load.succeeds(60).await;
+    let report = load.end().await;
+    report.expect_bounded(ANSWER_LIMIT).expect_service_since(lost).expect_kept_by(&server).await;
+}

@@ -1,25 +1,26 @@
 //! Requests that gather, and the statement that answers a batch of them.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deadpool_postgres::{Object, Pool};
+use deadpool_postgres::{ClientWrapper, Object, Pool};
 use ractor::Message;
 use time::OffsetDateTime;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::replica::Replica;
 use super::store::Store;
 use super::{Ended, NewHash, NewRow, Reply, UserError};
 use crate::config;
-use crate::database::is_of_a_lost_server;
+use crate::database::{Cancel, is_of_a_lost_server};
 use crate::domain::email::Email;
 use crate::domain::user::{Account, User};
 use crate::telemetry::{Metrics, seconds};
 
-/// How long a standby that did not answer is left alone, and the primary asked in its place.
-const REPLICA_RESTS: Duration = Duration::from_secs(5);
+/// The share of a lookup's time that a standby may take: where it fails, the primary has the rest.
+const REPLICA_SHARE: u32 = 4;
 
 /// Requests of one kind that wait for a statement.
 pub(super) struct Queue<K, T> {
@@ -54,34 +55,16 @@ impl<K, T: Message> Queue<K, T> {
 /// Runs statements and hands their answers out.
 pub(super) struct Statements {
     pub(super) pool: Pool,
-    pub(super) replica: Option<Replica>,
+    pub(super) replica: Option<Arc<Replica>>,
+    pub(super) cancel: Cancel,
     pub(super) mode: config::Statements,
     pub(super) timeout: Duration,
     pub(super) metrics: Arc<Metrics>,
 }
 
-/// A standby, and since when it has not answered.
-pub(super) struct Replica {
-    pool: Pool,
-    failed: Mutex<Option<Instant>>,
-}
-
-impl Replica {
-    pub(super) fn new(pool: Pool) -> Self {
-        Self { pool, failed: Mutex::default() }
-    }
-
-    fn failed(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_worth_asking(&self) -> bool {
-        self.failed().is_none_or(|since| since.elapsed() > REPLICA_RESTS)
-    }
-}
-
 impl Statements {
     pub(super) async fn find_by_id(&self, batch: Batch<Uuid, Option<User>>, _ended: Ended) {
+        let began = Instant::now();
         let mut ids: Vec<_> = batch.iter().map(|(id, _)| *id).collect();
         let mut found = self.find_at_replica(&ids).await;
         // A standby lags: who is missing there may have registered just now.
@@ -89,7 +72,9 @@ impl Statements {
         let rest = if ids.is_empty() {
             Ok(())
         } else {
-            let found_here = self.run("find_by_id", ids.len(), async |store| store.users_by_id(&ids).await).await;
+            let left = self.timeout.saturating_sub(began.elapsed());
+            let lookup = async |store: Store<'_>| store.users_by_id(&ids).await;
+            let found_here = self.run_at(&self.pool, left, "find_by_id", ids.len(), lookup).await;
             found_here.map(|users| found.extend(users))
         };
         for (id, reply) in batch {
@@ -100,13 +85,15 @@ impl Statements {
 
     /// Those of `ids` that the standby knows: none where there is no standby, or it is away.
     async fn find_at_replica(&self, ids: &[Uuid]) -> HashMap<Uuid, User> {
-        let Some(replica) = self.replica.as_ref().filter(|replica| replica.is_worth_asking()) else {
-            return HashMap::new();
-        };
+        let Some(replica) = &self.replica else { return HashMap::new() };
+        let Some(pool) = replica.pool(self.timeout) else { return HashMap::new() };
         let lookup = async |store: Store<'_>| store.users_by_id(ids).await;
-        let found = self.run_at(&replica.pool, "find_by_id_at_replica", ids.len(), lookup).await;
-        *replica.failed() = found.is_err().then(Instant::now);
-        found.unwrap_or_default()
+        let share = self.timeout / REPLICA_SHARE;
+        let found = self.run_at(pool, share, "find_by_id_at_replica", ids.len(), lookup).await;
+        found.unwrap_or_else(|_| {
+            replica.rest();
+            HashMap::new()
+        })
     }
 
     pub(super) async fn find_by_email(&self, batch: Batch<Email, Option<Account>>, _ended: Ended) {
@@ -143,31 +130,34 @@ impl Statements {
         size: usize,
         statement: impl AsyncFnOnce(Store<'_>) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, UserError> {
-        self.run_at(&self.pool, name, size, statement).await
+        self.run_at(&self.pool, self.timeout, name, size, statement).await
     }
 
-    /// Gives `statement` a connection of `pool`, and both together the configured time.
+    /// Gives `statement` a connection of `pool`, and both together time up to `limit`.
     async fn run_at<T>(
         &self,
         pool: &Pool,
+        limit: Duration,
         name: &str,
         size: usize,
         statement: impl AsyncFnOnce(Store<'_>) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, UserError> {
         let started = Instant::now();
         self.metrics.batch_size.with_label_values(&[name]).observe(f64::from(u32::try_from(size).unwrap_or(u32::MAX)));
-        let result = timeout(self.timeout, async {
+        let result = timeout(limit, async {
             self.metrics.pool_waiting.inc();
             let client = pool.get().await;
             self.metrics.pool_waiting.dec();
             let client = client.inspect_err(|error| tracing::warn!(statement = name, %error, "no database connection"));
-            let client = Checkout(Some(client.map_err(|_| UserError::Unavailable)?));
-            match statement(Store { client: client.connection()?, statements: self.mode }).await {
+            let client = Checkout { client: Some(client.map_err(|_| UserError::Unavailable)?), cancel: &self.cancel };
+            let answer = statement(Store { client: client.connection()?, statements: self.mode }).await;
+            match answer {
                 Ok(answer) => {
                     client.give_back();
                     Ok(answer)
                 }
                 Err(error) => {
+                    client.close();
                     let cause = crate::database::root_cause(&error);
                     tracing::warn!(statement = name, cause, "a database statement failed");
                     if is_of_a_lost_server(&error) {
@@ -178,9 +168,12 @@ impl Statements {
             }
         })
         .await;
-        self.metrics.statement_duration.with_label_values(&[name]).observe(seconds(started.elapsed()));
+        let took = started.elapsed();
+        self.metrics.statement_duration.with_label_values(&[name]).observe(seconds(took));
         let result = result.unwrap_or_else(|_| {
             tracing::warn!(statement = name, "a database statement took too long");
+            // What was not of use meanwhile may lead nowhere either, and cost the next statement as much.
+            pool.retain(|_, metrics| metrics.last_used() < took);
             Err(UserError::Unavailable)
         });
         if result.is_err() {
@@ -190,23 +183,31 @@ impl Statements {
     }
 }
 
-/// A connection that goes back to the pool only after it answered. One that failed or was given up on may still be busy
-/// with the statement, or lead to a server that refuses writes, so it is closed.
-struct Checkout(Option<Object>);
+/// A connection that goes back to the pool only after it answered. One that failed may lead to a server that refuses writes
+/// and is closed; so is one that was given up on, which may still be busy, and the server is told to leave that.
+struct Checkout<'a> {
+    client: Option<Object>,
+    cancel: &'a Cancel,
+}
 
-impl Checkout {
-    fn connection(&self) -> Result<&deadpool_postgres::ClientWrapper, UserError> {
-        self.0.as_deref().ok_or(UserError::Unavailable)
+impl Checkout<'_> {
+    fn connection(&self) -> Result<&ClientWrapper, UserError> {
+        self.client.as_deref().ok_or(UserError::Unavailable)
     }
 
     fn give_back(mut self) {
-        self.0 = None;
+        self.client = None;
+    }
+
+    fn close(mut self) {
+        drop(self.client.take().map(Object::take));
     }
 }
 
-impl Drop for Checkout {
+impl Drop for Checkout<'_> {
     fn drop(&mut self) {
-        if let Some(client) = self.0.take() {
+        if let Some(client) = self.client.take() {
+            self.cancel.send(client.cancel_token());
             drop(Object::take(client));
         }
     }

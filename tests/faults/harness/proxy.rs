@@ -80,6 +80,11 @@ impl Proxy {
         until("requests on the way", async || self.ways.held.load(Ordering::Relaxed) >= count).await;
     }
 
+    /// Connections that are open.
+    pub fn carries(&self) -> usize {
+        self.ways.cut.receiver_count()
+    }
+
     /// Closes every connection, whatever is under way on it.
     pub fn cut(&self) {
         self.ways.cut.send_modify(|cuts| *cuts += 1);

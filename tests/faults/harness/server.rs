@@ -1,5 +1,8 @@
 //! A PostgreSQL server of one test, which the test may kill, freeze, and start again.
 
+pub mod access;
+pub mod pooler;
+
 use std::collections::BTreeSet;
 use std::fs::{self, File, Permissions};
 use std::io::Write;
@@ -234,6 +237,11 @@ impl Server {
         format!("postgresql://{USER}@{addr}/{USER}")
     }
 
+    /// How the service gets to it by this name, with more that a URL may say.
+    pub fn url_by(&self, host: &str, more: &str) -> String {
+        format!("postgresql://{USER}@{host}:{}/{USER}{more}", self.port)
+    }
+
     /// How the service gets to whichever of several servers takes writes.
     pub fn url_of_primary(addrs: &[SocketAddr]) -> String {
         let addrs = addrs.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
@@ -385,7 +393,7 @@ fn own_dir(path: &Path) {
 
 /// A port that nobody listens on, below those that the system gives to outgoing connections: a client that keeps trying to
 /// reach a server that is down could otherwise be given the server's own port, and be connected with itself.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Another process with these tests begins elsewhere.
     let begin = 16_000 + u16::try_from(std::process::id() % 12_000).unwrap();

@@ -1,0 +1,207 @@
+//! Connections to whichever of several hosts is of use, each of which is given time of its own.
+//!
+//! The driver's timeout covers a socket's opening alone. A server that stands still while its system goes on accepting
+//! connections would be waited for in vain, and no host after it would be asked. Here each address has the whole
+//! `database.connect_timeout_ms` until it is known to be of use, and the host that was last is asked first.
+
+mod cause;
+mod endpoint;
+
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use deadpool_postgres::Connect;
+use tokio::net::lookup_host;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_postgres::config::{Host, LoadBalanceHosts};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, Config, Error, NoTls, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::root_cause;
+use cause::Cause;
+use endpoint::shared;
+pub(super) use endpoint::{Endpoint, endpoints};
+
+/// A connection, and the task that speaks for it.
+type Opened = (Client, JoinHandle<()>);
+
+/// The hosts of a URL.
+pub(super) struct Hosts {
+    endpoints: Vec<Endpoint>,
+    /// All that the URL says besides.
+    settings: Config,
+    tls: Option<MakeRustlsConnect>,
+    /// SQL that every new connection begins with.
+    opening: Option<String>,
+    /// For one address.
+    limit: Duration,
+    /// Whom the next attempt begins with.
+    first: AtomicUsize,
+}
+
+impl Hosts {
+    pub(super) fn new(
+        settings: &Config,
+        tls: Option<MakeRustlsConnect>,
+        opening: Option<String>,
+        limit: Duration,
+    ) -> Self {
+        Self {
+            endpoints: endpoints(settings),
+            settings: shared(settings),
+            tls,
+            opening,
+            limit,
+            first: AtomicUsize::new(0),
+        }
+    }
+
+    /// A connection to the first host that gives one, beginning with the one that did last time.
+    async fn open(&self) -> Result<Opened, Error> {
+        let begin = match self.settings.get_load_balance_hosts() {
+            LoadBalanceHosts::Random => self.first.fetch_add(1, Ordering::Relaxed),
+            _ => self.first.load(Ordering::Relaxed),
+        };
+        let mut causes = Vec::new();
+        for at in (0..self.endpoints.len()).map(|step| begin.wrapping_add(step) % self.endpoints.len()) {
+            let Some(host) = self.endpoints.get(at) else { continue };
+            // Until it has given a connection, the next attempt begins behind it: whoever waits may give up on this one.
+            let doubt = Doubt { hosts: self, at };
+            match self.open_host(host).await {
+                Ok(opened) => {
+                    std::mem::forget(doubt);
+                    return Ok(opened);
+                }
+                Err(cause) => causes.extend(cause),
+            }
+        }
+        Err(Cause::summary(causes).await)
+    }
+
+    /// A connection to one host, by the first of its addresses that gives one.
+    async fn open_host(&self, host: &Endpoint) -> Result<Opened, Vec<(String, Cause)>> {
+        let mut causes = Vec::new();
+        let addresses = match self.addresses(host).await {
+            Ok(addresses) => addresses,
+            Err(cause) => return Err(vec![(host.place(), cause)]),
+        };
+        for addr in addresses {
+            let mut settings = self.settings.clone();
+            host.write_to(&mut settings, addr);
+            match timeout(self.limit, self.dial(&settings, host)).await {
+                Ok(Ok(opened)) => return Ok(opened),
+                Ok(Err(error)) => causes.push((host.place(), Cause::Driver(error))),
+                Err(_) => causes.push((host.place(), Cause::Silence(self.limit))),
+            }
+        }
+        Err(causes)
+    }
+
+    /// Where a host is; nothing has to be known of a socket.
+    async fn addresses(&self, host: &Endpoint) -> Result<Vec<Option<IpAddr>>, Cause> {
+        let (None, Some(Host::Tcp(name))) = (host.addr, &host.host) else { return Ok(vec![host.addr]) };
+        let found = timeout(self.limit, lookup_host((name.as_str(), host.port)))
+            .await
+            .map_err(|_| Cause::Silence(self.limit))?
+            .map_err(Cause::Name)?;
+        Ok(found.map(|addr| Some(addr.ip())).collect())
+    }
+
+    async fn dial(&self, settings: &Config, host: &Endpoint) -> Result<Opened, Error> {
+        let opened = match &self.tls {
+            Some(tls) if !host.is_socket() => connect(settings, tls.clone()).await?,
+            _ => connect(settings, NoTls).await?,
+        };
+        if let Some(opening) = &self.opening {
+            opened.0.batch_execute(opening).await?;
+        }
+        Ok(opened)
+    }
+
+    /// Lets the next attempt begin behind this host, unless that has been seen to already.
+    fn pass_by(&self, at: usize) {
+        let next = (at + 1) % self.endpoints.len().max(1);
+        // Somebody may have found the one to begin with meanwhile.
+        let _ = self.first.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+impl Connect for Hosts {
+    fn connect(&self, _: &Config) -> Pin<Box<dyn Future<Output = Result<Opened, Error>> + Send + '_>> {
+        Box::pin(self.open())
+    }
+}
+
+/// A host that has not given a connection yet. Dropped, also by somebody who waits no longer, it is passed by.
+struct Doubt<'a> {
+    hosts: &'a Hosts,
+    at: usize,
+}
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        self.hosts.pass_by(self.at);
+    }
+}
+
+async fn connect<T>(settings: &Config, tls: T) -> Result<Opened, Error>
+where
+    T: MakeTlsConnect<Socket>,
+    T::Stream: Send + 'static,
+{
+    let (client, connection) = settings.connect(tls).await?;
+    let speaking = async move {
+        if let Err(error) = connection.await {
+            tracing::warn!(cause = root_cause(&error), "a database connection broke");
+        }
+    };
+    Ok((client, tokio::spawn(speaking)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has said what it had to say")]
+
+    use super::*;
+
+    fn hosts(url: &str) -> Hosts {
+        Hosts::new(&url.parse().unwrap(), None, None, Duration::from_secs(1))
+    }
+
+    #[test]
+    fn every_setting_of_a_url_reaches_every_host() {
+        let url = "postgresql://me:secret@one:1,two:2/db?options=-c%20geqo%3Doff&application_name=app&sslmode=require\
+            &sslnegotiation=direct&connect_timeout=7&tcp_user_timeout=8&keepalives=0&keepalives_idle=9\
+            &keepalives_interval=10&keepalives_retries=11&target_session_attrs=read-write&channel_binding=require\
+            &load_balance_hosts=random";
+        let hosts = hosts(url);
+        assert_eq!(hosts.endpoints.iter().map(Endpoint::place).collect::<Vec<_>>(), ["one:1", "two:2"]);
+        let mut settings = hosts.settings.clone();
+        hosts.endpoints[1].write_to(&mut settings, None);
+        assert_eq!(settings, url.replace("one:1,", "").parse().unwrap());
+    }
+
+    #[test]
+    fn a_host_is_passed_by_once_however_many_were_waiting_for_it() {
+        let hosts = hosts("postgresql://one,two,three/db");
+        for _ in 0..5 {
+            drop(Doubt { hosts: &hosts, at: 0 });
+        }
+        assert_eq!(hosts.first.load(Ordering::Relaxed), 1);
+        drop(Doubt { hosts: &hosts, at: 1 });
+        drop(Doubt { hosts: &hosts, at: 2 });
+        assert_eq!(hosts.first.load(Ordering::Relaxed), 0, "in a ring");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_tells_of_every_host() {
+        let hosts = hosts("postgresql://me@%2Fnowhere,%2Felsewhere/db");
+        let said = root_cause(&hosts.open().await.err().unwrap());
+        assert!(said.contains("/nowhere: No such file") && said.contains("; /elsewhere: No such file"), "{said}");
+        assert_eq!(hosts.first.load(Ordering::Relaxed), 0, "all were passed by");
+    }
+}

@@ -1,0 +1,90 @@
+//! Starts a private cluster's server again when it ends while the service runs.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::sleep;
+
+use super::server::{Place, Server};
+use super::{LocalError, START_TIMEOUT};
+use crate::telemetry::Counter;
+
+/// Before the second attempt: a killed server's children leave within it, as a rule, and are in the way until then.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// Before any later one, each of which waits twice as long as the one before.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The task that watches a server.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Keeper {
+    pub(super) fn start(place: Place, server: Server, restarts: Counter) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        Self { stop, task: tokio::spawn(keep(place, server, restarts, stopped)) }
+    }
+
+    /// Waits until no server is being started any more; one may be running then.
+    pub(super) async fn stop(self) {
+        let _ = self.stop.send(());
+        let _ = self.task.await;
+    }
+}
+
+async fn keep(place: Place, mut server: Server, restarts: Counter, mut stopped: oneshot::Receiver<()>) {
+    loop {
+        tokio::select! {
+            () = server.ended() => {}
+            _ = &mut stopped => return,
+        }
+        let began = Instant::now();
+        tracing::error!(log = %place.log().display(), "the private PostgreSQL server ended; it is started again");
+        restarts.inc();
+        let Some(back) = restart(&place, &mut stopped).await else { return };
+        server = back;
+        let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::warn!(ms, "the private PostgreSQL server is back");
+    }
+}
+
+/// Starts the server, as often as it takes; `None` where that is not wanted any more.
+async fn restart(place: &Place, stopped: &mut oneshot::Receiver<()>) -> Option<Server> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        // Waited for to its end: a start that is under way leaves a server that must be known.
+        let starting = place.clone();
+        let started = spawn_blocking(move || starting.start()).await;
+        let cause = match started {
+            Ok(Ok(server)) => tokio::select! {
+                answer = is_up(place, server) => match answer {
+                    Ok(server) => return Some(server),
+                    Err(cause) => cause.to_string(),
+                },
+                _ = &mut *stopped => return None,
+            },
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        if pause == FIRST_PAUSE * 8 {
+            tracing::error!(cause, "the private PostgreSQL server does not start; further attempts follow");
+        }
+        tokio::select! {
+            () = sleep(pause) => {}
+            _ = &mut *stopped => return None,
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Waits until `server` accepts connections, which it may not do before it has recovered what it had not written.
+async fn is_up(place: &Place, mut server: Server) -> Result<Server, LocalError> {
+    let accepted = tokio::select! {
+        accepted = place.accepts(START_TIMEOUT) => accepted,
+        () = server.ended() => Err("it ended".to_owned()),
+    };
+    accepted.map(|()| server).map_err(|cause| place.failure(cause))
+}
