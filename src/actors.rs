@@ -2,6 +2,7 @@
 //!
 //! Handlers are the only place where steps are joined: actors never call each other.
 
+mod batch;
 pub mod hasher;
 pub mod supervisor;
 pub mod token;

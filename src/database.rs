@@ -3,6 +3,7 @@
 pub mod local;
 pub mod migrations;
 mod replica;
+pub(crate) mod statements;
 mod tls;
 
 use std::path::Path;

@@ -1,64 +1,31 @@
-//! Requests that gather, and the statement that answers a batch of them.
+//! The statements that answer requests which have gathered.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use deadpool_postgres::{Object, Pool};
-use ractor::Message;
+use deadpool_postgres::Pool;
 use time::OffsetDateTime;
-use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::store::Store;
 use super::{Ended, NewHash, NewRow, Reply, UserError};
-use crate::config;
-use crate::database::is_of_a_lost_server;
+use crate::actors::batch;
+use crate::database::statements::{Connection, Statements};
 use crate::domain::email::Email;
 use crate::domain::user::{Account, User};
-use crate::telemetry::{Metrics, seconds};
 
 /// How long a standby that did not answer is left alone, and the primary asked in its place.
 const REPLICA_RESTS: Duration = Duration::from_secs(5);
 
-/// Requests of one kind that wait for a statement.
-pub(super) struct Queue<K, T> {
-    waiting: VecDeque<(K, Reply<T>)>,
-}
-
-impl<K, T> Default for Queue<K, T> {
-    fn default() -> Self {
-        Self { waiting: VecDeque::new() }
-    }
-}
-
-/// Requests of one kind that one statement answers.
-type Batch<K, T> = Vec<(K, Reply<T>)>;
-
-impl<K, T: Message> Queue<K, T> {
-    pub(super) fn push(&mut self, key: K, reply: Reply<T>) {
-        self.waiting.push_back((key, reply));
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
-    /// The first `max` requests.
-    pub(super) fn take(&mut self, max: usize) -> Batch<K, T> {
-        let count = self.waiting.len().min(max);
-        self.waiting.drain(..count).collect()
-    }
-}
-
 /// Runs statements and hands their answers out.
-pub(super) struct Statements {
+pub(super) struct Batches {
     pub(super) pool: Pool,
     pub(super) replica: Option<Replica>,
-    pub(super) mode: config::Statements,
-    pub(super) timeout: Duration,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) statements: Statements,
 }
+
+type Batch<K, T> = batch::Batch<K, Reply<T>>;
 
 /// A standby, and since when it has not answered.
 pub(super) struct Replica {
@@ -80,7 +47,7 @@ impl Replica {
     }
 }
 
-impl Statements {
+impl Batches {
     pub(super) async fn find_by_id(&self, batch: Batch<Uuid, Option<User>>, _ended: Ended) {
         let mut ids: Vec<_> = batch.iter().map(|(id, _)| *id).collect();
         let mut found = self.find_at_replica(&ids).await;
@@ -146,7 +113,6 @@ impl Statements {
         self.run_at(&self.pool, name, size, statement).await
     }
 
-    /// Gives `statement` a connection of `pool`, and both together the configured time.
     async fn run_at<T>(
         &self,
         pool: &Pool,
@@ -154,60 +120,7 @@ impl Statements {
         size: usize,
         statement: impl AsyncFnOnce(Store<'_>) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, UserError> {
-        let started = Instant::now();
-        self.metrics.batch_size.with_label_values(&[name]).observe(f64::from(u32::try_from(size).unwrap_or(u32::MAX)));
-        let result = timeout(self.timeout, async {
-            self.metrics.pool_waiting.inc();
-            let client = pool.get().await;
-            self.metrics.pool_waiting.dec();
-            let client = client.inspect_err(|error| tracing::warn!(statement = name, %error, "no database connection"));
-            let client = Checkout(Some(client.map_err(|_| UserError::Unavailable)?));
-            match statement(Store { client: client.connection()?, statements: self.mode }).await {
-                Ok(answer) => {
-                    client.give_back();
-                    Ok(answer)
-                }
-                Err(error) => {
-                    let cause = crate::database::root_cause(&error);
-                    tracing::warn!(statement = name, cause, "a database statement failed");
-                    if is_of_a_lost_server(&error) {
-                        pool.retain(|_, _| false);
-                    }
-                    Err(UserError::Unavailable)
-                }
-            }
-        })
-        .await;
-        self.metrics.statement_duration.with_label_values(&[name]).observe(seconds(started.elapsed()));
-        let result = result.unwrap_or_else(|_| {
-            tracing::warn!(statement = name, "a database statement took too long");
-            Err(UserError::Unavailable)
-        });
-        if result.is_err() {
-            self.metrics.statement_failures.with_label_values(&[name]).inc();
-        }
-        result
-    }
-}
-
-/// A connection that goes back to the pool only after it answered. One that failed or was given up on may still be busy
-/// with the statement, or lead to a server that refuses writes, so it is closed.
-struct Checkout(Option<Object>);
-
-impl Checkout {
-    fn connection(&self) -> Result<&deadpool_postgres::ClientWrapper, UserError> {
-        self.0.as_deref().ok_or(UserError::Unavailable)
-    }
-
-    fn give_back(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Checkout {
-    fn drop(&mut self) {
-        if let Some(client) = self.0.take() {
-            drop(Object::take(client));
-        }
+        let statement = async |connection: Connection<'_>| statement(Store(connection)).await;
+        Ok(self.statements.run(pool, name, size, statement).await?)
     }
 }
