@@ -30,4 +30,17 @@ impl<K, R> Queue<K, R> {
         let count = self.waiting.len().min(max);
         self.waiting.drain(..count).collect()
     }
+
+    /// The first `max` requests that `fits` in one statement with those before; the others keep their order.
+    pub(super) fn take_fitting(&mut self, max: usize, mut fits: impl FnMut(&K) -> bool) -> Batch<K, R> {
+        let mut batch = Vec::new();
+        for (key, reply) in std::mem::take(&mut self.waiting) {
+            if batch.len() < max && fits(&key) {
+                batch.push((key, reply));
+            } else {
+                self.waiting.push_back((key, reply));
+            }
+        }
+        batch
+    }
 }

@@ -25,9 +25,14 @@ struct Migration {
 }
 
 /// All steps, in order.
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration { version: 1, name: "create_users", sql: include_str!("../../sql/0001_create_users.sql") },
     Migration { version: 2, name: "create_audit_events", sql: include_str!("../../sql/0002_create_audit_events.sql") },
+    Migration {
+        version: 3,
+        name: "create_login_attempts",
+        sql: include_str!("../../sql/0003_create_login_attempts.sql"),
+    },
 ];
 
 /// Where steps are recorded.
