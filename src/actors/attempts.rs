@@ -3,7 +3,7 @@
 //! Owns the lines of those who wait for their turn, and the queue of ends to count; waits on nothing, statements run in tasks
 //! beside it; dies only by a panic, and then those who wait are told so at once.
 //!
-//! A login reserves an attempt before its password is checked and resolves it after. `PostgreSQL` holds the counters, so
+//! A login reserves an attempt before its password is checked and resolves it after. PostgreSQL holds the counters, so
 //! that all replicas agree, and admits an attempt only if it and all that are under way could fail without passing a limit.
 //! Where attempts under way alone stand in its way, they may turn out to be valid: it waits for one to end, in process by
 //! being woken, across replicas by asking again.

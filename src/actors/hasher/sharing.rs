@@ -267,9 +267,10 @@ mod tests {
     #[tokio::test]
     async fn one_who_leaves_calls_a_computation_off_only_before_it_has_begun() {
         let sharing = sharing();
-        let tag = tag(&sharing, "a@b.cc", "hash", "password");
-        let waiting = sharing.share(tag, Begun::default(), pending());
+        let other = tag(&sharing, "a@b.cc", "hash", "another");
+        let waiting = sharing.share(other, Begun::default(), pending());
         assert_eq!(waiting.verdict_unless(async {}).await, None);
+        let tag = tag(&sharing, "a@b.cc", "hash", "password");
         let begun = Begun::default();
         let (go, gate) = oneshot::channel();
         let computation = async move {
