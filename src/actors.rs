@@ -2,6 +2,8 @@
 //!
 //! Handlers are the only place where steps are joined: actors never call each other.
 
+pub mod attempts;
+mod batch;
 pub mod hasher;
 pub mod supervisor;
 pub mod token;
@@ -13,13 +15,15 @@ use std::time::Duration;
 use deadpool_postgres::Pool;
 use ractor::rpc::CallResult;
 use ractor::{ActorCell, ActorRef, Message, RpcReplyPort, SpawnErr};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 
 use crate::config;
+use crate::domain::pseudonym::Pseudonyms;
 use crate::hashing::engine::Engines;
 use crate::telemetry::Metrics;
 
+pub use attempts::AttemptsHandle;
 pub use hasher::HasherHandle;
 pub use token::TokenHandle;
 pub use user::UserHandle;
@@ -29,6 +33,8 @@ pub use user::UserHandle;
 pub struct Handles {
     /// Users and their persistence.
     pub users: UserHandle,
+    /// Attempts to log in.
+    pub attempts: AttemptsHandle,
     /// Password hashing.
     pub hasher: HasherHandle,
     /// Tokens.
@@ -105,10 +111,14 @@ pub async fn start(
     engines: Engines,
     metrics: &Arc<Metrics>,
 ) -> Result<(Handles, ActorCell), SpawnErr> {
+    let pseudonyms =
+        Arc::new(Pseudonyms::new(secret.expose_secret().as_bytes(), config.audit.emails, config.audit.addresses));
+    let (attempts, attempts_part) = attempts::part(pool.clone(), config, pseudonyms, metrics);
     let (users, user_part) = user::part(pool, replica, &config.database, metrics);
     let (hasher, hasher_part) = hasher::part(engines, &config.hashing, metrics)
         .map_err(|error| SpawnErr::StartupFailed(error.to_string().into()))?;
     let (tokens, token_part) = token::part(secret, config.tokens.ttl);
-    let supervisor = supervisor::start(vec![user_part, hasher_part, token_part], Arc::clone(metrics)).await?;
-    Ok((Handles { users, hasher, tokens }, supervisor))
+    let parts = vec![user_part, attempts_part, hasher_part, token_part];
+    let supervisor = supervisor::start(parts, Arc::clone(metrics)).await?;
+    Ok((Handles { users, attempts, hasher, tokens }, supervisor))
 }

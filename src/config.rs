@@ -156,6 +156,18 @@ pub struct Tokens {
 pub struct Limits {
     /// Whether any limit is in force.
     pub enabled: bool,
+    /// Failed logins to one account from one network that lock it to that network.
+    pub lock_after: i32,
+    /// Failed logins to one account from any network that lock it to those it has not logged in from lately.
+    pub account_lock_after: i32,
+    /// Failed logins to one account from one network, from which on it has to pause.
+    pub delay_after: i32,
+    /// How long a lock lasts.
+    pub lock: Duration,
+    /// After this long without another one, failures are forgotten.
+    pub forget: Duration,
+    /// Counters kept at most.
+    pub attempts_max: i64,
 }
 
 /// `[audit]`.
@@ -321,7 +333,15 @@ impl Config {
                 },
                 ttl: Duration::from_secs(layers.number("tokens.ttl_s", 1..=31_536_000)?),
             },
-            limits: Limits { enabled: layers.switch("limits.enabled")? },
+            limits: Limits {
+                enabled: layers.switch("limits.enabled")?,
+                lock_after: layers.number("limits.lock_after", 1..=10_000)?,
+                account_lock_after: layers.number("limits.account_lock_after", 1..=10_000)?,
+                delay_after: layers.number("limits.delay_after", 1..=10_000)?,
+                lock: Duration::from_secs(layers.number("limits.lock_s", 1..=31_536_000)?),
+                forget: Duration::from_secs(layers.number("limits.forget_s", 1..=31_536_000)?),
+                attempts_max: layers.number("limits.attempts_max", 1_000..=1_000_000_000)?,
+            },
             audit: Audit {
                 emails: disclosure(layers, "audit.emails")?,
                 addresses: disclosure(layers, "audit.addresses")?,

@@ -6,6 +6,7 @@ pub mod local;
 pub mod migrations;
 mod pool;
 mod replica;
+pub(crate) mod statements;
 mod tls;
 
 use std::path::Path;
@@ -18,7 +19,6 @@ use tokio_postgres::error::SqlState;
 
 use crate::config::{self, Tls};
 use crate::telemetry::Counter;
-pub(crate) use cancel::Cancel;
 use hosts::Endpoint;
 use local::{Cluster, LocalError};
 use migrations::MigrationError;

@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! register: body → NewUser::parse → hasher.hash → users.insert (UNIQUE decides) → 201
-//! login:    body → users.find_by_email → hasher.verify (found hash or decoy) → tokens.sign → 200
+//! login:    body → attempts.reserve, users.find_by_email → hasher.verify (found hash or decoy) → attempts.resolve
+//!           → tokens.sign → 200
 //! me:       bearer → tokens.verify → users.find_by_id → 200
 //! ```
 //!
@@ -15,10 +16,11 @@
 //! # The supervision tree
 //!
 //! ```text
-//! Supervisor ─ user     one mailbox; lookups and writes leave it in batches
-//!            ├ hasher   a factory: bounded queue, deadline, shedding, priorities
+//! Supervisor ─ user       one mailbox; lookups and writes leave it in batches
+//!            ├ attempts   who may try now, and who waits for it; the counters are the database's
+//!            ├ hasher     a factory: bounded queue, deadline, shedding, priorities
 //!            │  └ hasher ×N   holds one job at a time, computed on an engine's thread
-//!            └ token    owns the key; answers in microseconds
+//!            └ token      owns the key; answers in microseconds
 //! ```
 //!
 //! An actor that dies is replaced ([`actors::supervisor`]); whoever waited for it gets 503, nobody hangs.
@@ -27,9 +29,9 @@
 //!
 //! Arrows only point down: `main → cli → app → http → actors → {hashing, database} → domain`. [`config`] and [`telemetry`]
 //! are beside: everyone may read settings and count. Every heavy crate has one home: hyper and its kin in `http`, ractor in
-//! `actors`, tokio-postgres and deadpool in `database` and `actors::user`, jsonwebtoken in `actors::token`, bcrypt in
-//! `hashing`, prometheus in `telemetry`. A status code never appears below `http`, a message enum never above `actors`.
-//! `tests/layout.rs` enforces it.
+//! `actors`, tokio-postgres and deadpool in `database`, `actors::user` and `actors::attempts`, jsonwebtoken in
+//! `actors::token`, bcrypt in `hashing`, prometheus in `telemetry`. A status code never appears below `http`, a message enum
+//! never above `actors`. `tests/layout.rs` enforces it.
 
 #![cfg_attr(coverage, feature(coverage_attribute))]
 

@@ -103,6 +103,16 @@ pub struct Metrics {
     pub statement_failures: IntCounterVec,
     /// Times that the private cluster's server ended and was started again.
     pub db_restarts: Counter,
+    /// Logins that were let through to the password check.
+    pub attempts_admitted: IntCounter,
+    /// Logins that had to wait for others of their account, or for a pause to end.
+    pub attempts_waited: IntCounter,
+    /// Logins refused before their password was checked, by reason.
+    pub attempts_refused: IntCounterVec,
+    /// Locks begun.
+    pub attempts_locks: IntCounter,
+    /// Counters deleted.
+    pub attempts_reaped: IntCounter,
     /// Actors brought back by their supervisor, by actor.
     pub actor_restarts: IntCounterVec,
 }
@@ -170,6 +180,11 @@ impl Metrics {
             )?,
             db_restarts: add
                 .counter("db_restarts_total", "Ends of the private cluster's server while it was needed.")?,
+            attempts_admitted: add.counter("attempts_admitted_total", "Logins let through to the password check.")?,
+            attempts_waited: add.counter("attempts_waited_total", "Logins that waited for others of their account.")?,
+            attempts_refused: add.counters("attempts_refused_total", "Logins refused unchecked.", &["reason"])?,
+            attempts_locks: add.counter("attempts_locks_total", "Locks begun.")?,
+            attempts_reaped: add.counter("attempts_reaped_total", "Counters of attempts deleted.")?,
             actor_restarts: add.counters("actor_restarts_total", "Actors brought back.", &["actor"])?,
             registry,
         })

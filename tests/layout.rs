@@ -30,12 +30,13 @@ const HOMES: [(&[&str], &[&str]); 8] = [
             "app.rs",
         ],
     ),
-    (&["tokio_postgres"], &["database", "actors/user"]),
+    (&["tokio_postgres"], &["database", "actors/user", "actors/attempts"]),
     (
         &["deadpool_postgres"],
         &[
             "database",
             "actors/user",
+            "actors/attempts",
             // The pool on its way to the user actor.
             "actors.rs",
             // The pool whose state the admin listener tells.
@@ -50,6 +51,9 @@ const HOMES: [(&[&str], &[&str]); 8] = [
 
 /// Who may read the environment: configuration, and the search for the server's binaries.
 const ENVIRONMENT: [&str; 2] = ["config", "database/local"];
+
+/// Where statements are written.
+const SQL: [&str; 3] = ["database", "actors/user/store", "actors/attempts/store"];
 
 /// Every file below `src` with its path there.
 fn sources() -> Vec<(String, String)> {
@@ -213,7 +217,7 @@ fn sql_is_written_where_the_database_is_at_home() {
     let broken: Vec<_> = sources()
         .into_iter()
         .map(|(file, _)| file)
-        .filter(|file| !is_below(file, "database") && !is_below(file, "actors/user/store"))
+        .filter(|file| !SQL.iter().any(|home| is_below(file, home)))
         .filter(|file| {
             let text = fs::read_to_string(root.join(file)).unwrap();
             let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();

@@ -30,10 +30,12 @@ use crate::hashing::{COST_MAX, Digest, Salt};
 use crate::telemetry::{Metrics, seconds};
 use admission::{Admission, Place};
 use queue::Waiting;
-use sharing::Sharing;
+use sharing::{Begun, Sharing};
+
+pub use sharing::Verification;
 
 /// On top of the longest wait: the slowest hash that is accepted (cost 15, all lanes busy, a slow core) and then some.
-const COMPUTE_TIMEOUT: Duration = Duration::from_mins(1);
+pub(super) const COMPUTE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Hashes and verifies passwords.
 #[derive(Debug, Clone)]
@@ -93,27 +95,24 @@ impl HasherHandle {
     pub async fn hash(&self, password: Password) -> Result<PasswordHash, HasherError> {
         let mut salt = Salt::default();
         getrandom::fill(&mut salt).map_err(|_| HasherError::Failed)?;
-        let digest = self.compute(Class::Hash, password, salt, self.cost).await?;
+        let job = engine::Job { password, salt, cost: self.cost, as_long_as: self.cost };
+        let digest = self.compute(Class::Hash, job, Begun::default()).await?;
         Ok(PasswordHash(Mcf::new(self.cost, salt, digest).encode()))
     }
 
     /// Compares `password` with the hash stored for `email`, or with a decoy that costs the same where there is none, so
     /// that the time taken does not tell whether the account exists. A stored string that is no usable hash matches nothing.
-    ///
-    /// # Errors
-    /// Any [`HasherError`].
-    pub async fn verify(
-        &self,
-        email: &str,
-        password: Password,
-        stored: Option<&PasswordHash>,
-    ) -> Result<Verdict, HasherError> {
+    #[must_use]
+    pub fn verify(&self, email: &str, password: Password, stored: Option<&PasswordHash>) -> Verification {
         let stored_text = stored.map_or("", |stored| &stored.0);
         let tag = self.sharing.tag(email, stored_text, &password);
         let hash = stored.and_then(usable).filter(|_| password.fits_bcrypt());
-        let handle = self.clone();
-        let computation = async move { handle.compare(password, hash).await };
-        self.sharing.share(tag, computation).await
+        let (handle, begun) = (self.clone(), Begun::default());
+        let computation = {
+            let begun = begun.clone();
+            async move { handle.compare(password, hash, begun).await }
+        };
+        self.sharing.share(tag, begun, computation)
     }
 
     /// Whether a login that came now would be refused for its wait.
@@ -137,9 +136,11 @@ impl HasherHandle {
         self.factory.cell()
     }
 
-    async fn compare(&self, password: Password, hash: Option<Mcf>) -> Result<Verdict, HasherError> {
+    async fn compare(&self, password: Password, hash: Option<Mcf>, begun: Begun) -> Result<Verdict, HasherError> {
         let (cost, salt) = hash.as_ref().map_or((self.cost, Salt::default()), |hash| (hash.cost, hash.salt));
-        let digest = self.compute(Class::Verify, password, salt, cost).await?;
+        // Or else a hash of a lower cost would tell by its time that the account exists.
+        let job = engine::Job { password, salt, cost, as_long_as: self.cost.max(cost) };
+        let digest = self.compute(Class::Verify, job, begun).await?;
         Ok(match hash {
             Some(hash) if hash.verify(&digest) == mcf::Verdict::Match => {
                 Verdict::Match { outdated: hash.cost < self.cost }
@@ -148,16 +149,14 @@ impl HasherHandle {
         })
     }
 
-    /// Takes at least as long as a new hash does: a hash of a lower cost would tell by its time that the account exists.
-    async fn compute(&self, class: Class, password: Password, salt: Salt, cost: Cost) -> Result<Digest, HasherError> {
-        let job = engine::Job { password, salt, cost, as_long_as: self.cost.max(cost) };
+    async fn compute(&self, class: Class, job: engine::Job, begun: Begun) -> Result<Digest, HasherError> {
         let place = self.admission.admit(class, job.rounds()).map_err(|retry_after| {
             self.metrics.hash_refusals.with_label_values(&[BUSY_DEADLINE]).inc();
             HasherError::Busy { retry_after }
         })?;
         let timeout = self.max_wait + COMPUTE_TIMEOUT;
         let dispatch = |reply| {
-            let msg = Msg { job, arrived: Instant::now(), place, reply: Some(reply) };
+            let msg = Msg { job, begun, arrived: Instant::now(), place, reply: Some(reply) };
             let options = JobOptions::new(Some(self.max_wait));
             FactoryMessage::Dispatch(Job { key: class, msg, options, accepted: None })
         };
@@ -228,6 +227,7 @@ type Pool = Factory<Class, Msg, (), Hasher, routing::QueuerRouting<Class, Msg>, 
 
 pub(crate) struct Msg {
     job: engine::Job,
+    begun: Begun,
     arrived: Instant,
     place: Place,
     /// Taken by whoever answers.
@@ -301,9 +301,10 @@ impl Worker for Hasher {
         Job { key, msg, .. }: Job<Class, Msg>,
         (): &mut (),
     ) -> Result<Class, ActorProcessingErr> {
-        let Msg { job, arrived, mut place, reply: Some(reply) } = msg else { return Ok(key) };
+        let Msg { job, begun, arrived, mut place, reply: Some(reply) } = msg else { return Ok(key) };
         self.metrics.hash_wait.observe(seconds(arrived.elapsed()));
         place.run();
+        begun.set();
         let started = Instant::now();
         let digest = self.engines.submit(job).await;
         self.metrics.hash_duration.observe(seconds(started.elapsed()));

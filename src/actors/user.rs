@@ -19,15 +19,16 @@ use thiserror::Error;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::batch::Queue;
 use super::supervisor::Child;
 use super::{CallError, Current};
 use crate::config;
-use crate::database::Cancel;
+use crate::database::statements::{Statements, Unavailable};
 use crate::domain::email::Email;
 use crate::domain::name::Name;
 use crate::domain::user::{Account, PasswordHash, User};
 use crate::telemetry::Metrics;
-use batch::{Queue, Statements};
+use batch::Batches;
 use replica::Replica;
 
 /// On top of `database.timeout_ms`: the batch answers for itself when that is over, and should be heard.
@@ -63,6 +64,12 @@ pub struct Registration {
     pub email: Email,
     /// Hash of the chosen password.
     pub password_hash: PasswordHash,
+}
+
+impl From<Unavailable> for UserError {
+    fn from(Unavailable: Unavailable) -> Self {
+        Self::Unavailable
+    }
 }
 
 impl UserHandle {
@@ -118,17 +125,11 @@ pub(super) fn part(
 ) -> (UserHandle, Child) {
     let actor = Current::vacant();
     let handle = UserHandle { actor: actor.clone(), timeout: config.timeout + GRACE };
-    let statements = Arc::new(Statements {
-        pool,
-        replica: replica.map(|pool| Arc::new(Replica::new(pool))),
-        cancel: Cancel::new(config),
-        mode: config.statements,
-        timeout: config.timeout,
-        metrics: Arc::clone(metrics),
-    });
+    let replica = replica.map(|pool| Arc::new(Replica::new(pool)));
+    let batches = Arc::new(Batches { pool, replica, statements: Statements::new(config, metrics) });
     let config = config.clone();
     let child = Child::new("user", move |supervisor| {
-        let (actor, arguments) = (actor.clone(), (config.clone(), Arc::clone(&statements)));
+        let (actor, arguments) = (actor.clone(), (config.clone(), Arc::clone(&batches)));
         async move {
             let (started, _) = Actor::spawn_linked(None, UserActor, arguments, supervisor).await?;
             actor.set(started.clone());
@@ -171,16 +172,16 @@ struct NewHash {
 }
 
 struct State {
-    statements: Arc<Statements>,
+    batches: Arc<Batches>,
     batch_max: usize,
     reads_free: usize,
     writes_free: usize,
     /// Whose turn it is where both kinds of lookup wait for the same place.
     emails_next: bool,
-    ids: Queue<Uuid, Option<User>>,
-    emails: Queue<Email, Option<Account>>,
-    rows: Queue<NewRow, OffsetDateTime>,
-    hashes: Queue<NewHash, ()>,
+    ids: Queue<Uuid, Reply<Option<User>>>,
+    emails: Queue<Email, Reply<Option<Account>>>,
+    rows: Queue<NewRow, Reply<OffsetDateTime>>,
+    hashes: Queue<NewHash, Reply<()>>,
 }
 
 impl State {
@@ -191,26 +192,26 @@ impl State {
             let emails = self.ids.is_empty() || (self.emails_next && !self.emails.is_empty());
             self.emails_next = !emails;
             let ended = Ended(myself.clone(), Kind::Read);
-            let statements = Arc::clone(&self.statements);
+            let batches = Arc::clone(&self.batches);
             if emails {
                 let batch = self.emails.take(self.batch_max);
-                tokio::spawn(async move { statements.find_by_email(batch, ended).await });
+                tokio::spawn(async move { batches.find_by_email(batch, ended).await });
             } else {
                 let batch = self.ids.take(self.batch_max);
-                tokio::spawn(async move { statements.find_by_id(batch, ended).await });
+                tokio::spawn(async move { batches.find_by_id(batch, ended).await });
             }
         }
         while self.writes_free > 0 && !(self.rows.is_empty() && self.hashes.is_empty()) {
             self.writes_free -= 1;
             let ended = Ended(myself.clone(), Kind::Write);
-            let statements = Arc::clone(&self.statements);
+            let batches = Arc::clone(&self.batches);
             // Registrations have somebody waiting for them, new hashes have not; but these are rare, and go alone.
             if self.rows.is_empty() {
                 let batch = self.hashes.take(1);
-                tokio::spawn(async move { statements.replace_hashes(batch, ended).await });
+                tokio::spawn(async move { batches.replace_hashes(batch, ended).await });
             } else {
                 let batch = self.rows.take(self.batch_max);
-                tokio::spawn(async move { statements.insert(batch, ended).await });
+                tokio::spawn(async move { batches.insert(batch, ended).await });
             }
         }
     }
@@ -231,15 +232,15 @@ struct UserActor;
 impl Actor for UserActor {
     type Msg = Msg;
     type State = State;
-    type Arguments = (config::Database, Arc<Statements>);
+    type Arguments = (config::Database, Arc<Batches>);
 
     async fn pre_start(
         &self,
         _: ActorRef<Msg>,
-        (config, statements): Self::Arguments,
+        (config, batches): Self::Arguments,
     ) -> Result<State, ActorProcessingErr> {
         Ok(State {
-            statements,
+            batches,
             batch_max: config.batch_max,
             reads_free: config.read_batches,
             writes_free: config.write_batches,

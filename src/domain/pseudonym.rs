@@ -44,6 +44,17 @@ impl Pseudonyms {
         self.sign("email", &email.to_lowercase())
     }
 
+    /// What a network is counted under.
+    #[must_use]
+    pub fn source(&self, network: Network) -> [u8; 16] {
+        let mut source = [0; 16];
+        // 128 bits, as below: more would be stored for nothing.
+        for (byte, from) in source.iter_mut().zip(self.sign("source", &network.to_string())) {
+            *byte = from;
+        }
+        source
+    }
+
     /// What a record says of an email.
     #[must_use]
     pub fn email(&self, email: &str) -> Option<String> {

@@ -167,6 +167,7 @@ fn document() -> utoipa::openapi::OpenApi {
     let mut login = body_refusals();
     login.push(Refusal::MISSING_CREDENTIALS);
     login.push(Refusal::INVALID_CREDENTIALS);
+    login.push(Refusal::TOO_MANY_ATTEMPTS);
     login.push(Refusal::invalid(vec![Violation::new("password", "must be a string")]));
     let me = vec![Refusal::INVALID_TOKEN, Refusal::NOT_AUTHENTICATED, Refusal::UNAVAILABLE, Refusal::INTERNAL];
     for (path, refusals) in [("/api/users/register", register), ("/api/users/login", login), ("/api/users/me", me)] {

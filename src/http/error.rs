@@ -13,6 +13,7 @@ use super::bearer::BearerError;
 use super::body::BodyError;
 use super::reply::Reply;
 use crate::actors::CallError;
+use crate::actors::attempts::AttemptError;
 use crate::actors::hasher::HasherError;
 use crate::actors::token::TokenError;
 use crate::actors::user::UserError;
@@ -119,6 +120,10 @@ impl Refusal {
     pub const VERSION_NOT_SUPPORTED: Self =
         Self::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "version_not_supported", "The HTTP version is not supported")
             .closing();
+    /// 429: an account and a network with too many failed logins, whether or not there is such an account.
+    pub const TOO_MANY_ATTEMPTS: Self =
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", "Too many login attempts; try again later")
+            .after(RETRY_AFTER_OUTAGE);
     /// 500.
     pub const INTERNAL: Self = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Internal server error");
     /// 503: too many password checks wait.
@@ -216,6 +221,16 @@ impl From<UserError> for Refusal {
             UserError::EmailTaken => Self::EMAIL_TAKEN,
             UserError::Unavailable => Self::UNAVAILABLE,
             UserError::Call(error) => error.into(),
+        }
+    }
+}
+
+impl From<AttemptError> for Refusal {
+    fn from(error: AttemptError) -> Self {
+        match error {
+            AttemptError::TooMany { retry_after } => Self::TOO_MANY_ATTEMPTS.after(retry_after),
+            AttemptError::Unavailable => Self::UNAVAILABLE,
+            AttemptError::Call(error) => error.into(),
         }
     }
 }

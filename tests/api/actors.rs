@@ -107,6 +107,7 @@ macro_rules! killed {
 }
 
 killed!(a_user_actor_that_dies_is_replaced_and_no_request_hangs, users, "user");
+killed!(an_attempts_actor_that_dies_is_replaced_and_no_request_hangs, attempts, "attempts");
 killed!(a_hasher_pool_that_dies_is_replaced_and_no_request_hangs, hasher, "hasher");
 killed!(a_token_actor_that_dies_is_replaced_and_no_request_hangs, tokens, "token");
 
@@ -116,7 +117,8 @@ async fn all_actors_may_die_at_once() {
     let load = Load::start(&app);
     load.goes_on(20).await;
     let handles = app.app.handles();
-    let dying = [handles.users.cell(), handles.hasher.cell(), handles.tokens.cell()].map(Option::unwrap);
+    let dying = [handles.users.cell(), handles.attempts.cell(), handles.hasher.cell(), handles.tokens.cell()];
+    let dying = dying.map(Option::unwrap);
     for cell in &dying {
         cell.kill();
     }
@@ -195,6 +197,9 @@ async fn a_row_that_is_locked_costs_its_own_request_only() {
     app.register(&john).await.expect_json(201);
 }
 
+/// For storms of one account's logins.
+const NO_LIMITS: (&str, &str) = ("limits.enabled", "false");
+
 /// Logins that share nothing, each worth one computation.
 async fn storm(app: &TestApp, count: usize) -> Vec<Answer> {
     let logins = (0..count).map(|n| async move { app.login(EMAIL, &format!("WrongPass{n}")).await });
@@ -216,7 +221,8 @@ fn tally(answers: &[Answer]) -> (usize, usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_queue_of_password_checks_is_503_with_retry_after() {
-    let app = TestApp::with(&[("hashing.cost", "9"), ("hashing.lanes", "1"), ("hashing.queue_max", "1")]).await;
+    let app =
+        TestApp::with(&[("hashing.cost", "9"), ("hashing.lanes", "1"), ("hashing.queue_max", "1"), NO_LIMITS]).await;
     app.register_john().await;
     let (checked, busy) = tally(&storm(&app, 12).await);
     assert!(checked >= 2, "one at work and one waiting: {checked}");
@@ -226,7 +232,8 @@ async fn a_full_queue_of_password_checks_is_503_with_retry_after() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn password_checks_that_would_wait_for_too_long_are_503_with_retry_after() {
-    let app = TestApp::with(&[("hashing.cost", "9"), ("hashing.lanes", "1"), ("hashing.max_wait_ms", "1")]).await;
+    let app =
+        TestApp::with(&[("hashing.cost", "9"), ("hashing.lanes", "1"), ("hashing.max_wait_ms", "1"), NO_LIMITS]).await;
     app.register_john().await;
     let (checked, busy) = tally(&storm(&app, 12).await);
     assert!(checked >= 1, "{checked}");

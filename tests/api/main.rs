@@ -15,6 +15,7 @@ mod harness;
 
 mod actors;
 mod adoption;
+mod attempts;
 mod capacity;
 mod cluster;
 mod concurrency;

@@ -43,6 +43,11 @@ async fn every_metric_is_there_from_the_start() {
         ("db_batch_size", "histogram"),
         ("db_statement_duration_seconds", "histogram"),
         ("db_restarts_total", "counter"),
+        ("attempts_admitted_total", "counter"),
+        ("attempts_waited_total", "counter"),
+        ("attempts_refused_total", "counter"),
+        ("attempts_locks_total", "counter"),
+        ("attempts_reaped_total", "counter"),
         ("actor_restarts_total", "counter"),
     ] {
         assert!(text.contains(&format!("# TYPE rollcall_{name} {kind}\n")), "{name} in {text}");
@@ -96,7 +101,13 @@ async fn open_connections_are_counted_while_they_are_open() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_of_password_checks_is_seen_and_passes() {
-    let app = TestApp::with(&[("hashing.cost", "10"), ("hashing.lanes", "1"), ("hashing.queue_max", "4")]).await;
+    let app = TestApp::with(&[
+        ("hashing.cost", "10"),
+        ("hashing.lanes", "1"),
+        ("hashing.queue_max", "4"),
+        ("limits.enabled", "false"),
+    ])
+    .await;
     let admin = app.admin();
     let crowd = async {
         let logins = (0..12).map(|n| {

@@ -15,20 +15,17 @@ async fn actors_that_die_at_random_for_a_minute_leave_nobody_without_an_answer()
     let server = Server::start("").await;
     let app = start(&server).await;
     let load = Load::mixed(&Api::new(app.addr()), 8).await;
-    let (end, mut deaths) = (Instant::now() + DURATION, [0_u32; 3]);
+    let (end, mut deaths) = (Instant::now() + DURATION, [0_u32; 4]);
     while Instant::now() < end {
         // Sometimes the next one dies before anybody is served again, and sometimes all is well in between.
-        let (which, pause) = (random(3), random(250));
-        let handles = app.handles();
-        let cell = [handles.users.cell(), handles.hasher.cell(), handles.tokens.cell()][which].clone().unwrap();
+        let (which, pause) = (random(4), random(250));
+        let cell = cells(&app)[which].clone();
         cell.kill();
         deaths[which] += 1;
         tokio::time::sleep(Duration::from_millis(u64::try_from(pause).unwrap())).await;
     }
-    let handles = app.handles();
     until("every actor's last successor", async || {
-        let cells = [handles.users.cell(), handles.hasher.cell(), handles.tokens.cell()].map(Option::unwrap);
-        cells.iter().all(|cell| cell.get_status() == ractor::ActorStatus::Running)
+        cells(&app).iter().all(|cell| cell.get_status() == ractor::ActorStatus::Running)
     })
     .await;
     let well = Instant::now();
@@ -37,6 +34,11 @@ async fn actors_that_die_at_random_for_a_minute_leave_nobody_without_an_answer()
     assert!(deaths.iter().all(|deaths| *deaths > 50), "{deaths:?}");
     report.expect_bounded(ANSWER_LIMIT).expect_refusals().expect_service_since(well).expect_kept_by(&server).await;
     soon("a stop", app.stop()).await;
+}
+
+fn cells(app: &App) -> [ractor::ActorCell; 4] {
+    let handles = app.handles();
+    [handles.users.cell(), handles.attempts.cell(), handles.hasher.cell(), handles.tokens.cell()].map(Option::unwrap)
 }
 
 /// The service in this process, where its actors can be reached.

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::hmac;
@@ -17,10 +18,69 @@ use crate::telemetry::Counter;
 pub(super) type Tag = [u8; 32];
 type Answer = Option<Result<Verdict, HasherError>>;
 
+/// Whether a computation has got a lane: from then on it is not given up.
+#[derive(Clone, Default)]
+pub(super) struct Begun(Arc<AtomicBool>);
+
+impl Begun {
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A password check that waits or is under way. Dropped before it has begun, it is never made, unless others share it.
+pub struct Verification {
+    answer: watch::Receiver<Answer>,
+    begun: Begun,
+}
+
+impl std::fmt::Debug for Verification {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Verification")
+    }
+}
+
+impl Verification {
+    /// What came of it.
+    ///
+    /// # Errors
+    /// Any [`HasherError`].
+    pub async fn verdict(mut self) -> Result<Verdict, HasherError> {
+        self.answer().await
+    }
+
+    /// What came of it, or nothing if `left` came before it began. Once it has begun, nothing can call it off.
+    ///
+    /// # Errors
+    /// Any [`HasherError`].
+    pub async fn verdict_unless<T>(mut self, left: impl Future<Output = T>) -> Option<Result<Verdict, HasherError>> {
+        tokio::select! {
+            verdict = self.answer() => return Some(verdict),
+            _ = left => {}
+        }
+        // Where it begins just now, its answer is lost on everybody, on the one who left too.
+        if self.begun.is_set() { Some(self.answer().await) } else { None }
+    }
+
+    async fn answer(&mut self) -> Result<Verdict, HasherError> {
+        match self.answer.wait_for(Option::is_some).await {
+            Ok(answer) => answer.unwrap_or(Err(HasherError::Failed)),
+            // The computation panicked.
+            Err(_) => Err(HasherError::Failed),
+        }
+    }
+}
+
+type UnderWay = (Arc<watch::Sender<Answer>>, Begun);
+
 /// The computations under way.
 pub(super) struct Sharing {
     key: hmac::Key,
-    under_way: Mutex<HashMap<Tag, Arc<watch::Sender<Answer>>>>,
+    under_way: Mutex<HashMap<Tag, UnderWay>>,
     shared: Counter,
 }
 
@@ -50,40 +110,28 @@ impl Sharing {
         tag
     }
 
-    /// The answer of the computation under way for `tag`, or else of `computation`, which goes on for as long as anybody
-    /// waits for it.
-    pub(super) async fn share<F>(self: &Arc<Self>, tag: Tag, computation: F) -> Result<Verdict, HasherError>
-    where
-        F: Future<Output = Result<Verdict, HasherError>> + Send + 'static,
-    {
-        let mut answer = self.join(tag, computation);
-        match answer.wait_for(Option::is_some).await {
-            Ok(answer) => answer.unwrap_or(Err(HasherError::Failed)),
-            // The computation panicked.
-            Err(_) => Err(HasherError::Failed),
-        }
-    }
-
-    fn join<F>(self: &Arc<Self>, tag: Tag, computation: F) -> watch::Receiver<Answer>
+    /// The computation under way for `tag`, or else `computation`, which sets `begun` when it begins, and goes on for as long
+    /// as anybody waits for it.
+    pub(super) fn share<F>(self: &Arc<Self>, tag: Tag, begun: Begun, computation: F) -> Verification
     where
         F: Future<Output = Result<Verdict, HasherError>> + Send + 'static,
     {
         let mut under_way = self.lock();
-        if let Some(sender) = under_way.get(&tag) {
+        if let Some((sender, begun)) = under_way.get(&tag) {
             self.shared.inc();
-            return sender.subscribe();
+            return Verification { answer: sender.subscribe(), begun: begun.clone() };
         }
-        let (sender, receiver) = watch::channel(None);
+        let (sender, answer) = watch::channel(None);
         let sender = Arc::new(sender);
-        under_way.insert(tag, Arc::clone(&sender));
+        under_way.insert(tag, (Arc::clone(&sender), begun.clone()));
         // A runtime that is shutting down drops the task here and now, and the entry's drop takes the lock.
         drop(under_way);
         let entry = Entry { sharing: Arc::clone(self), tag, sender };
         tokio::spawn(entry.lead(computation));
-        receiver
+        Verification { answer, begun }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Tag, Arc<watch::Sender<Answer>>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Tag, UnderWay>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -123,7 +171,7 @@ impl Drop for Entry {
     fn drop(&mut self) {
         let mut under_way = self.sharing.lock();
         // Its successor for the same login is not its own to remove.
-        if under_way.get(&self.tag).is_some_and(|sender| Arc::ptr_eq(sender, &self.sender)) {
+        if under_way.get(&self.tag).is_some_and(|(sender, _)| Arc::ptr_eq(sender, &self.sender)) {
             under_way.remove(&self.tag);
         }
     }
@@ -154,18 +202,20 @@ mod tests {
         let tag = tag(&sharing, "a@b.cc", "hash", "password");
         let (go, gate) = oneshot::channel();
         let count = Arc::clone(&computed);
-        let mut answers = vec![sharing.join(tag, async move {
+        let mut logins = vec![sharing.share(tag, Begun::default(), async move {
             let _ = gate.await;
             count.fetch_add(1, Ordering::SeqCst);
             Ok(Verdict::Match { outdated: false })
         })];
-        answers.extend((0..9).map(|_| sharing.join(tag, async { unreachable!("the first computes for all") })));
+        let never = || async { unreachable!("the first computes for all") };
+        logins.extend((0..9).map(|_| sharing.share(tag, Begun::default(), never())));
         go.send(()).unwrap();
-        for mut answer in answers {
-            assert_eq!(*answer.wait_for(Option::is_some).await.unwrap(), Some(Ok(Verdict::Match { outdated: false })));
+        for login in logins {
+            assert_eq!(login.verdict().await, Ok(Verdict::Match { outdated: false }));
         }
         assert_eq!((computed.load(Ordering::SeqCst), sharing.shared.get()), (1, 9));
-        assert_eq!(sharing.share(tag, async { Ok(Verdict::Mismatch) }).await, Ok(Verdict::Mismatch));
+        let later = sharing.share(tag, Begun::default(), async { Ok(Verdict::Mismatch) });
+        assert_eq!(later.verdict().await, Ok(Verdict::Mismatch));
         assert!(sharing.lock().is_empty());
     }
 
@@ -192,11 +242,11 @@ mod tests {
         let tag = tag(&sharing, "a@b.cc", "hash", "password");
         let (tell, mut stopped) = oneshot::channel();
         let guard = Stopped(Some(tell));
-        let first = sharing.join(tag, async move {
+        let first = sharing.share(tag, Begun::default(), async move {
             let _guard = guard;
             pending().await
         });
-        let second = sharing.join(tag, pending());
+        let second = sharing.share(tag, Begun::default(), pending());
         drop(first);
         tokio::task::yield_now().await;
         assert!(stopped.try_recv().is_err(), "the second still waits");
@@ -209,7 +259,30 @@ mod tests {
     async fn a_computation_that_panics_is_an_error_to_all() {
         let sharing = sharing();
         let tag = tag(&sharing, "a@b.cc", "hash", "password");
-        assert_eq!(sharing.share(tag, async { panic!("as the test asked") }).await, Err(HasherError::Failed));
+        let login = sharing.share(tag, Begun::default(), async { panic!("as the test asked") });
+        assert_eq!(login.verdict().await, Err(HasherError::Failed));
         assert!(sharing.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn one_who_leaves_calls_a_computation_off_only_before_it_has_begun() {
+        let sharing = sharing();
+        let other = tag(&sharing, "a@b.cc", "hash", "another");
+        let waiting = sharing.share(other, Begun::default(), pending());
+        assert_eq!(waiting.verdict_unless(async {}).await, None);
+        let tag = tag(&sharing, "a@b.cc", "hash", "password");
+        let begun = Begun::default();
+        let (go, gate) = oneshot::channel();
+        let computation = async move {
+            let _ = gate.await;
+            Ok(Verdict::Mismatch)
+        };
+        let (first, begins) = (sharing.share(tag, begun.clone(), computation), begun);
+        // One that shares it is as bound to it as the first.
+        let second = sharing.share(tag, Begun::default(), pending());
+        begins.set();
+        let left = async { go.send(()).unwrap() };
+        let (first, second) = tokio::join!(first.verdict_unless(left), second.verdict_unless(async {}));
+        assert_eq!((first, second), (Some(Ok(Verdict::Mismatch)), Some(Ok(Verdict::Mismatch))));
     }
 }

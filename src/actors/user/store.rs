@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 
-use deadpool_postgres::ClientWrapper;
 use time::OffsetDateTime;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
 use super::{NewHash, NewRow};
-use crate::config::Statements;
+use crate::database::statements::{Connection, Parameter};
 use crate::domain::email::Email;
 use crate::domain::name::Name;
 use crate::domain::user::{Account, PasswordHash, User};
@@ -23,11 +22,8 @@ const INSERT: &str = "INSERT INTO users (user_id, name, email, password_hash)
     RETURNING user_id, created_at";
 const REPLACE_HASH: &str = "UPDATE users SET password_hash = $3 WHERE user_id = $1 AND password_hash = $2";
 
-/// A connection, and how statements are sent over it.
-pub(super) struct Store<'a> {
-    pub(super) client: &'a ClientWrapper,
-    pub(super) statements: Statements,
-}
+/// The users behind a connection.
+pub(super) struct Store<'a>(pub(super) Connection<'a>);
 
 impl Store<'_> {
     /// The users of these ids that exist.
@@ -70,19 +66,9 @@ impl Store<'_> {
     }
 
     async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
-        match self.statements {
-            Statements::Unnamed => self.client.query_typed(sql, parameters).await,
-            Statements::Named => {
-                let statement = self.client.prepare_cached(sql).await?;
-                let values: Vec<_> = parameters.iter().map(|(value, _)| *value).collect();
-                self.client.query(&statement, &values).await
-            }
-        }
+        self.0.query(sql, parameters).await
     }
 }
-
-/// A value, and the type that it has in the statement.
-type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 fn user(row: &Row) -> Result<User, Error> {
     Ok(User {

@@ -1,13 +1,17 @@
-//! `POST /api/users/login`: body → `users.find_by_email` → `hasher.verify` (found hash or decoy) → `tokens.sign` → 200.
+//! `POST /api/users/login`: body → `attempts.reserve` and `users.find_by_email` → `hasher.verify` (found hash or decoy) →
+//! `attempts.resolve` → `tokens.sign` → 200.
 
 use hyper::StatusCode;
 use serde::Serialize;
 use time::OffsetDateTime;
+use tokio::sync::oneshot;
 use utoipa::ToSchema;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::actors::Handles;
-use crate::actors::hasher::Verdict;
+use crate::actors::attempts::{Outcome, Reservation};
+use crate::actors::hasher::{Verdict, Verification};
 use crate::domain::Violation;
 use crate::domain::email::Email;
 use crate::domain::password::Password;
@@ -56,16 +60,15 @@ pub struct LoginData<'a> {
     request_body = LoginBody,
     responses((status = 200, description = "The password is right", body = LoginReply<'_>))
 )]
-pub(in crate::http) async fn handle(handles: &Handles, _client: Client, mut fields: Fields) -> Result<Reply, Refusal> {
+pub(in crate::http) async fn handle(handles: &Handles, client: Client, mut fields: Fields) -> Result<Reply, Refusal> {
     let (email, password) = credentials(&mut fields)?;
-    // An address that nobody can have registered is an unknown one, and costs the same work.
-    let account = match Email::parse(&email) {
-        Ok(email) => handles.users.find_by_email(email).await?,
-        Err(_) => None,
-    };
+    // Neither needs the other; what was read for a login that is refused was read in vain.
+    let reserve = async { Ok::<_, Refusal>(handles.attempts.reserve(&email, client.network).await?) };
+    let (attempt, account) = tokio::try_join!(reserve, find(handles, &email))?;
     let password = Password::offered(password);
     let stored = account.as_ref().map(|account| &account.password_hash);
-    let verdict = handles.hasher.verify(&email, password.clone(), stored).await?;
+    let verification = handles.hasher.verify(&email, password.clone(), stored);
+    let verdict = resolve(attempt, verification, account.as_ref().map(|account| account.user.id)).await?;
     let (Verdict::Match { outdated }, Some(account)) = (verdict, account) else {
         return Err(Refusal::INVALID_CREDENTIALS);
     };
@@ -93,6 +96,32 @@ fn credentials(fields: &mut Fields) -> Result<(Zeroizing<String>, Zeroizing<Stri
             Err(Refusal::invalid(email.into_iter().chain(password).collect()))
         }
     }
+}
+
+/// The account that the offered address names. One that nobody can have registered is an unknown one, and costs the same
+/// work.
+async fn find(handles: &Handles, email: &str) -> Result<Option<Account>, Refusal> {
+    match Email::parse(email) {
+        Ok(email) => Ok(handles.users.find_by_email(email).await?),
+        Err(_) => Ok(None),
+    }
+}
+
+/// What the check of the password says, once that is counted and recorded. A client that leaves before the check has begun
+/// calls it off; after that it is counted all the same, by a task that does not end with the connection.
+async fn resolve(attempt: Reservation, check: Verification, user: Option<Uuid>) -> Result<Verdict, Refusal> {
+    // Dropped with this future when the client leaves.
+    let (_stays, left) = oneshot::channel::<()>();
+    let task = tokio::spawn(async move {
+        let verdict = check.verdict_unless(left).await.ok_or(Refusal::UNAVAILABLE)??;
+        let outcome = match verdict {
+            Verdict::Match { .. } => Outcome::Succeeded,
+            Verdict::Mismatch => Outcome::Failed,
+        };
+        attempt.resolve(outcome, user).await?;
+        Ok(verdict)
+    });
+    task.await.map_err(|_| Refusal::UNAVAILABLE)?
 }
 
 /// Hashes the password anew at today's cost. Nobody waits for it; where it fails, the next login tries again.

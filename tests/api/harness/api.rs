@@ -100,6 +100,14 @@ impl Api {
         Self { addr, client }
     }
 
+    /// A client at another address of this machine: all of 127.0.0.0/8 are its own.
+    pub fn from_loopback(addr: SocketAddr, last: u8) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_local_address(Some(std::net::Ipv4Addr::new(127, 0, 0, last).into()));
+        let client = Client::builder(TokioExecutor::new()).retry_canceled_requests(false).build(connector);
+        Self { addr, client }
+    }
+
     /// A client that speaks HTTP/2 from the first byte.
     pub fn http2(addr: SocketAddr) -> Self {
         let client = Client::builder(TokioExecutor::new()).http2_only(true).retry_canceled_requests(false).build_http();

@@ -1,0 +1,208 @@
+//! Those who wait for their turn: a line for each account and network, first come, first served.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::time::Instant;
+
+use super::lease::Key;
+
+/// Longest line. All of them together hold no more than `server.max_in_flight` requests.
+const LINE_MAX: usize = 1_024;
+
+/// All lines. Of each, nobody asks for a place while the answer to those in front is awaited.
+pub(super) struct Lines<W> {
+    lines: BTreeMap<Key, Line<W>>,
+    /// Lines whose turn it is to ask; those that have ended or asked meanwhile among them.
+    ready: VecDeque<Key>,
+}
+
+struct Line<W> {
+    waiters: VecDeque<W>,
+    turn: Turn,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Ready,
+    /// The front of the line is asking; or asks again at once if things have changed since.
+    Asking {
+        again: bool,
+    },
+    /// There is no place before then, as far as is known.
+    Later(Instant),
+}
+
+impl<W> Default for Lines<W> {
+    fn default() -> Self {
+        Self { lines: BTreeMap::new(), ready: VecDeque::new() }
+    }
+}
+
+impl<W> Lines<W> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Puts `waiter` at the end of its line, or gives it back where there is no room.
+    pub(super) fn join(&mut self, key: Key, waiter: W) -> Result<(), W> {
+        let line = self.lines.entry(key).or_insert_with(|| {
+            self.ready.push_back(key);
+            Line { waiters: VecDeque::new(), turn: Turn::Ready }
+        });
+        if line.waiters.len() >= LINE_MAX {
+            return Err(waiter);
+        }
+        line.waiters.push_back(waiter);
+        Ok(())
+    }
+
+    /// Up to `max` lines whose turn it is, with all who wait in them, by account. Of one account there is one line: two that
+    /// lock the same counter and each another would make an order of locks that others may not keep.
+    pub(super) fn take(&mut self, max: usize) -> Vec<(Key, Vec<W>)> {
+        let (mut taken, mut subjects, mut passed) = (Vec::new(), HashSet::new(), VecDeque::new());
+        while taken.len() < max
+            && let Some(key) = self.ready.pop_front()
+        {
+            let Some(line) = self.lines.get_mut(&key).filter(|line| line.turn == Turn::Ready) else { continue };
+            if !subjects.insert(key.subject) {
+                passed.push_back(key);
+                continue;
+            }
+            line.turn = Turn::Asking { again: false };
+            taken.push((key, line.waiters.drain(..).collect()));
+        }
+        passed.append(&mut self.ready);
+        self.ready = passed;
+        taken.sort_by_key(|(key, _)| *key);
+        taken
+    }
+
+    /// Ends the asking of a line: `rest` goes back to its front and asks again at `ask_again`, or sooner if woken.
+    pub(super) fn put_back(&mut self, key: Key, rest: Vec<W>, ask_again: Instant) {
+        let Some(line) = self.lines.get_mut(&key) else { return };
+        let again = line.turn == Turn::Asking { again: true };
+        line.turn = if again || rest.is_empty() { Turn::Ready } else { Turn::Later(ask_again) };
+        for waiter in rest.into_iter().rev() {
+            line.waiters.push_front(waiter);
+        }
+        if line.waiters.is_empty() {
+            self.lines.remove(&key);
+        } else if line.turn == Turn::Ready {
+            self.ready.push_back(key);
+        }
+    }
+
+    /// An attempt on the account has ended: all its lines may ask.
+    pub(super) fn wake(&mut self, subject: &[u8; 32]) {
+        let (first, last) =
+            (Key { subject: *subject, source: [0; 16] }, Key { subject: *subject, source: [u8::MAX; 16] });
+        for (key, line) in self.lines.range_mut(first..=last) {
+            match &mut line.turn {
+                Turn::Ready => {}
+                Turn::Asking { again } => *again = true,
+                turn @ Turn::Later(_) => {
+                    *turn = Turn::Ready;
+                    self.ready.push_back(*key);
+                }
+            }
+        }
+    }
+
+    /// Lets those ask whose time has come at `now`, and takes those out who have to go.
+    pub(super) fn sweep(&mut self, now: Instant, goes: impl Fn(&W) -> bool) -> Vec<W> {
+        let mut gone = Vec::new();
+        let ready = &mut self.ready;
+        self.lines.retain(|key, line| {
+            for waiter in std::mem::take(&mut line.waiters) {
+                if goes(&waiter) {
+                    gone.push(waiter);
+                } else {
+                    line.waiters.push_back(waiter);
+                }
+            }
+            if matches!(line.turn, Turn::Later(then) if then <= now) {
+                line.turn = Turn::Ready;
+                ready.push_back(*key);
+            }
+            !line.waiters.is_empty() || matches!(line.turn, Turn::Asking { .. })
+        });
+        gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn key(subject: u8, source: u8) -> Key {
+        Key { subject: [subject; 32], source: [source; 16] }
+    }
+
+    fn taken(lines: &mut Lines<u32>) -> Vec<(u8, u8, Vec<u32>)> {
+        lines.take(10).into_iter().map(|(key, waiters)| (key.subject[0], key.source[0], waiters)).collect()
+    }
+
+    fn joined(arrivals: &[(u8, u8, u32)]) -> Lines<u32> {
+        let mut lines = Lines::default();
+        for (subject, source, waiter) in arrivals {
+            lines.join(key(*subject, *source), *waiter).unwrap();
+        }
+        lines
+    }
+
+    #[test]
+    fn a_line_asks_as_one_and_only_one_line_of_an_account_at_a_time() {
+        let mut lines = joined(&[(2, 1, 1), (1, 1, 2), (2, 1, 3), (2, 2, 4)]);
+        assert_eq!(taken(&mut lines), [(1, 1, vec![2]), (2, 1, vec![1, 3])]);
+        assert_eq!(taken(&mut lines), [(2, 2, vec![4])]);
+        lines.join(key(1, 1), 5).unwrap();
+        assert_eq!(taken(&mut lines), [], "its front is asking");
+        lines.put_back(key(1, 1), vec![], Instant::now());
+        assert_eq!(taken(&mut lines), [(1, 1, vec![5])]);
+    }
+
+    #[test]
+    fn the_rest_of_a_line_stays_in_front_and_waits_until_woken() {
+        let mut lines = joined(&[(1, 1, 1), (1, 1, 2), (1, 1, 3)]);
+        taken(&mut lines);
+        lines.join(key(1, 1), 4).unwrap();
+        let later = Instant::now() + Duration::from_hours(1);
+        lines.put_back(key(1, 1), vec![2, 3], later);
+        assert_eq!(taken(&mut lines), []);
+        lines.wake(&[2; 32]);
+        assert_eq!(taken(&mut lines), [], "another account");
+        lines.wake(&[1; 32]);
+        assert_eq!(taken(&mut lines), [(1, 1, vec![2, 3, 4])]);
+        // Woken while it asks: what it is told may be old by then.
+        lines.wake(&[1; 32]);
+        lines.put_back(key(1, 1), vec![3, 4], later);
+        assert_eq!(taken(&mut lines), [(1, 1, vec![3, 4])]);
+        lines.put_back(key(1, 1), vec![], later);
+        assert!(lines.is_empty());
+    }
+
+    #[test]
+    fn time_wakes_a_line_and_ends_waits() {
+        let mut lines = joined(&[(1, 1, 1), (1, 1, 2)]);
+        taken(&mut lines);
+        let then = Instant::now();
+        lines.put_back(key(1, 1), vec![1, 2], then);
+        assert_eq!(lines.sweep(then, |waiter| *waiter == 1), [1]);
+        assert_eq!(taken(&mut lines), [(1, 1, vec![2])]);
+        lines.put_back(key(1, 1), vec![2], then + Duration::from_hours(1));
+        assert_eq!(lines.sweep(then, |_| true), [2]);
+        assert!(lines.is_empty());
+        assert_eq!(taken(&mut lines), []);
+    }
+
+    #[test]
+    fn lines_are_bounded() {
+        let mut lines = Lines::default();
+        for n in 0..LINE_MAX {
+            lines.join(key(1, 1), n).unwrap();
+        }
+        assert!(lines.join(key(1, 1), 0).is_err());
+        lines.join(key(1, 2), 0).unwrap();
+    }
+}
