@@ -25,9 +25,10 @@ struct Migration {
 }
 
 /// All steps, in order.
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration { version: 1, name: "create_users", sql: include_str!("../../sql/0001_create_users.sql") },
     Migration { version: 2, name: "create_audit_events", sql: include_str!("../../sql/0002_create_audit_events.sql") },
+    Migration { version: 4, name: "create_signing_keys", sql: include_str!("../../sql/0004_create_signing_keys.sql") },
 ];
 
 /// Where steps are recorded.
@@ -91,7 +92,7 @@ pub async fn run(pool: &Pool) -> Result<Outcome, MigrationError> {
     let mut client = pool.get().await.map_err(|error| MigrationError::Failed(root_cause(&error)))?;
     // A start on an up-to-date database takes no lock.
     let from = current_version(&**client).await?;
-    let mut outcome = if from == LATEST { Outcome::UpToDate } else { Outcome::Migrated { from } };
+    let mut outcome = Outcome::UpToDate;
     for migration in MIGRATIONS.iter().filter(|migration| migration.version > from) {
         // All that a step needs of its session ends with the transaction: a proxy may give the next one another session.
         let transaction = client.transaction().await?;
@@ -105,7 +106,6 @@ pub async fn run(pool: &Pool) -> Result<Outcome, MigrationError> {
             .await?;
         // Another replica may have come first.
         if current_version(&*transaction).await? >= migration.version {
-            outcome = Outcome::UpToDate;
             continue;
         }
         transaction.batch_execute(RECORDS).await?;
@@ -114,6 +114,9 @@ pub async fn run(pool: &Pool) -> Result<Outcome, MigrationError> {
             outcome = Outcome::Adopted;
         } else {
             transaction.batch_execute(migration.sql).await?;
+            if outcome == Outcome::UpToDate {
+                outcome = Outcome::Migrated { from };
+            }
         }
         let record = "INSERT INTO rollcall_migrations (version, name) VALUES ($1, $2)";
         transaction.execute_typed(record, &[(&migration.version, Type::INT4), (&migration.name, Type::TEXT)]).await?;
