@@ -13,7 +13,6 @@ use std::time::Duration;
 use deadpool_postgres::Pool;
 use ractor::rpc::CallResult;
 use ractor::{ActorCell, ActorRef, Message, RpcReplyPort, SpawnErr};
-use secrecy::SecretString;
 use thiserror::Error;
 
 use crate::config;
@@ -21,7 +20,7 @@ use crate::hashing::engine::Engines;
 use crate::telemetry::Metrics;
 
 pub use hasher::HasherHandle;
-pub use token::TokenHandle;
+pub use token::{Keyring, KeyringError, TokenHandle};
 pub use user::UserHandle;
 
 /// One handle per actor, cheap to clone.
@@ -100,7 +99,7 @@ impl<M: Message> Current<M> {
 /// Where one of them does not start.
 pub async fn start(
     config: &config::Config,
-    secret: &SecretString,
+    keyring: Keyring,
     (pool, replica): (Pool, Option<Pool>),
     engines: Engines,
     metrics: &Arc<Metrics>,
@@ -108,7 +107,7 @@ pub async fn start(
     let (users, user_part) = user::part(pool, replica, &config.database, metrics);
     let (hasher, hasher_part) = hasher::part(engines, &config.hashing, metrics)
         .map_err(|error| SpawnErr::StartupFailed(error.to_string().into()))?;
-    let (tokens, token_part) = token::part(secret, config.tokens.ttl);
+    let (tokens, token_part) = token::part(keyring);
     let supervisor = supervisor::start(vec![user_part, hasher_part, token_part], Arc::clone(metrics)).await?;
     Ok((Handles { users, hasher, tokens }, supervisor))
 }
