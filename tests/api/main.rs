@@ -25,6 +25,7 @@ mod drain;
 mod hashes;
 mod hashing;
 mod http;
+mod keys;
 mod login;
 mod logs;
 mod metrics;
