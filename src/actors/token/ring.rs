@@ -234,13 +234,13 @@ mod tests {
             let snapshot = Snapshot { keys: keys.to_vec(), unsound: Vec::new(), now };
             Ring::new(Some(&secret), &snapshot, Some(&encryption()), now, previous)
         };
-        let key = stored(now);
-        let (empty, first) = (ring(&[], now, None), ring(&[key.clone()], now, None));
-        assert!(!first.is(&empty) && first.is(&ring(&[key.clone()], now, Some(&first))));
+        let keys = [stored(now)];
+        let (empty, first) = (ring(&[], now, None), ring(&keys, now, None));
+        assert!(!first.is(&empty) && first.is(&ring(&keys, now, Some(&first))));
         assert_eq!(first.signer().unwrap().kid(), None);
-        let later = ring(&[key.clone()], now + Duration::minutes(5), Some(&first));
+        let later = ring(&keys, now + Duration::minutes(5), Some(&first));
         assert!(!later.is(&first));
-        assert_eq!(later.signer().unwrap().kid(), Some(key.kid()));
+        assert_eq!(later.signer().unwrap().kid(), Some(keys[0].kid()));
         let token = later.sign(&claims()).unwrap();
         assert_eq!(first.verify(&token, &mut Verified::default()), Ok(claims()), "a published key verifies");
         assert_eq!(empty.verify(&token, &mut Verified::default()), Err(TokenError::Invalid));
