@@ -1,6 +1,6 @@
 //! Tokens whose signatures have been checked.
 //!
-//! An asymmetric signature takes fifty times as long to check as an HMAC, and most tokens come again and again.
+//! An asymmetric signature takes some twenty times as long to check as an HMAC, and most tokens come again and again.
 
 use std::collections::HashMap;
 use std::mem;
