@@ -15,7 +15,6 @@ use std::time::Duration;
 use deadpool_postgres::Pool;
 use ractor::rpc::CallResult;
 use ractor::{ActorCell, ActorRef, Message, RpcReplyPort, SpawnErr};
-use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 
 use crate::config;
@@ -25,7 +24,7 @@ use crate::telemetry::Metrics;
 
 pub use attempts::AttemptsHandle;
 pub use hasher::HasherHandle;
-pub use token::TokenHandle;
+pub use token::{Keyring, KeyringError, TokenHandle};
 pub use user::UserHandle;
 
 /// One handle per actor, cheap to clone.
@@ -106,18 +105,17 @@ impl<M: Message> Current<M> {
 /// Where one of them does not start.
 pub async fn start(
     config: &config::Config,
-    secret: &SecretString,
+    keyring: Keyring,
+    pseudonyms: Arc<Pseudonyms>,
     (pool, replica): (Pool, Option<Pool>),
     engines: Engines,
     metrics: &Arc<Metrics>,
 ) -> Result<(Handles, ActorCell), SpawnErr> {
-    let pseudonyms =
-        Arc::new(Pseudonyms::new(secret.expose_secret().as_bytes(), config.audit.emails, config.audit.addresses));
     let (attempts, attempts_part) = attempts::part(pool.clone(), config, pseudonyms, metrics);
     let (users, user_part) = user::part(pool, replica, &config.database, metrics);
     let (hasher, hasher_part) = hasher::part(engines, &config.hashing, metrics)
         .map_err(|error| SpawnErr::StartupFailed(error.to_string().into()))?;
-    let (tokens, token_part) = token::part(secret, config.tokens.ttl);
+    let (tokens, token_part) = token::part(keyring);
     let parts = vec![user_part, attempts_part, hasher_part, token_part];
     let supervisor = supervisor::start(parts, Arc::clone(metrics)).await?;
     Ok((Handles { users, attempts, hasher, tokens }, supervisor))

@@ -3,17 +3,20 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ractor::ActorCell;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::actors::{self, Handles};
+use crate::actors::{self, Handles, Keyring, KeyringError};
 use crate::config::Config;
+use crate::database::keys::KeyStore;
 use crate::database::{self, Database, DatabaseError, migrations};
+use crate::domain::pseudonym::Pseudonyms;
 use crate::hashing::engine::{Engines, StartError};
 use crate::http::admin::{self, Admin};
 use crate::http::server;
@@ -23,6 +26,10 @@ use crate::telemetry::{Metrics, TelemetryError};
 mod secret;
 
 pub use secret::SecretError;
+
+/// Longest wait for the table of keys, whatever `database.timeout_ms` is: every replica shall have read it several times
+/// before a new key signs (`tokens.publish_s`).
+const KEYS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the service does not start.
 #[derive(Debug, Error)]
@@ -46,6 +53,9 @@ pub enum AppError {
     /// No secret to sign tokens with.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// No keys to sign tokens with.
+    #[error(transparent)]
+    Keys(#[from] KeyringError),
     /// No logs or metrics.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -106,10 +116,11 @@ impl App {
         let pool = database.pool.clone();
         let outcome = migrations::run(&pool).await.map_err(DatabaseError::from)?;
         tracing::info!(?outcome, "the schema is at version {}", migrations::LATEST);
-        let secret = signing_secret(config, database.is_private(), &config.data_dir)?;
+        let keyring = open_keyring(config, database, &metrics).await?;
+        let pseudonyms = Arc::new(pseudonyms(config, database)?);
         let engines = engines.await.map_err(|error| AppError::Assembly(error.to_string()))??;
         let (handles, supervisor) =
-            actors::start(config, &secret, (pool.clone(), database.replica.clone()), engines, &metrics)
+            actors::start(config, keyring, pseudonyms, (pool.clone(), database.replica.clone()), engines, &metrics)
                 .await
                 .map_err(|error| AppError::Assembly(error.to_string()))?;
         let service = Service::new(handles.clone(), Arc::clone(&metrics), &config.server)
@@ -180,6 +191,22 @@ impl Parts {
         let Self { addr, admin_addr, handles, metrics, supervisor, stop, server, helpers } = self;
         App { addr, admin_addr, handles, metrics, database, supervisor, stop, server, helpers }
     }
+}
+
+/// Reads the keys that tokens are signed and checked with.
+///
+/// # Errors
+/// [`AppError::Secret`], [`AppError::Keys`].
+pub async fn open_keyring(config: &Config, database: &Database, metrics: &Arc<Metrics>) -> Result<Keyring, AppError> {
+    let secret = signing_secret(config, database.is_private(), &config.data_dir)?;
+    let store = KeyStore::new(database.pool.clone(), config.database.timeout.min(KEYS_TIMEOUT));
+    Ok(Keyring::open(&secret, &config.tokens, store, metrics).await?)
+}
+
+/// Under the secret, which all replicas share.
+fn pseudonyms(config: &Config, database: &Database) -> Result<Pseudonyms, SecretError> {
+    let secret = signing_secret(config, database.is_private(), &config.data_dir)?;
+    Ok(Pseudonyms::new(secret.expose_secret().as_bytes(), config.audit.emails, config.audit.addresses))
 }
 
 fn signing_secret(config: &Config, is_private: bool, data_dir: &Path) -> Result<SecretString, SecretError> {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 
+use crate::domain::encryption::EncryptionKey;
 use crate::domain::pseudonym::Disclosure;
 use crate::hashing::COST_MAX;
 use crate::hashing::mcf::Cost;
@@ -20,6 +21,9 @@ use layers::Layers;
 
 /// Shortest `tokens.secret` in bytes: the width of HS256's hash (RFC 7518, section 3.2).
 pub const SECRET_MIN_BYTES: usize = 32;
+
+/// Shortest `tokens.publish_s`: by then every replica has read the table of keys several times, on a slow database too.
+const PUBLISH_MIN_S: u64 = 15;
 
 /// Everything that an operator can set.
 #[derive(Debug, Clone)]
@@ -149,6 +153,12 @@ pub struct Tokens {
     pub secret: Option<SecretString>,
     /// Lifetime of a token.
     pub ttl: Duration,
+    /// Whether tokens of the HS256 key are good, and signed where there is no other key.
+    pub accept_secret: bool,
+    /// What private keys in the database are encrypted under.
+    pub encryption_key: Option<EncryptionKey>,
+    /// How long a key is published before it signs.
+    pub publish: Duration,
 }
 
 /// `[limits]`.
@@ -332,6 +342,15 @@ impl Config {
                     secret => secret,
                 },
                 ttl: Duration::from_secs(layers.number("tokens.ttl_s", 1..=31_536_000)?),
+                accept_secret: layers.switch("tokens.accept_secret")?,
+                encryption_key: match layers.secret("tokens.encryption_key")? {
+                    Some(text) => Some(
+                        EncryptionKey::parse(text.expose_secret())
+                            .map_err(|error| layers.refuse("tokens.encryption_key", error.to_string()))?,
+                    ),
+                    None => None,
+                },
+                publish: Duration::from_secs(layers.number("tokens.publish_s", PUBLISH_MIN_S..=604_800)?),
             },
             limits: Limits {
                 enabled: layers.switch("limits.enabled")?,

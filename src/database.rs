@@ -2,6 +2,7 @@
 
 mod cancel;
 mod hosts;
+pub mod keys;
 pub mod local;
 pub mod migrations;
 mod pool;

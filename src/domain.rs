@@ -4,10 +4,12 @@
 
 pub mod claims;
 pub mod email;
+pub mod encryption;
 pub mod name;
 pub mod network;
 pub mod password;
 pub mod pseudonym;
+pub mod signing_key;
 pub mod timestamp;
 pub mod user;
 

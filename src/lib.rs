@@ -20,7 +20,7 @@
 //!            ├ attempts   who may try now, and who waits for it; the counters are the database's
 //!            ├ hasher     a factory: bounded queue, deadline, shedding, priorities
 //!            │  └ hasher ×N   holds one job at a time, computed on an engine's thread
-//!            └ token      owns the key; answers in microseconds
+//!            └ token      owns the key ring; answers in microseconds
 //! ```
 //!
 //! An actor that dies is replaced ([`actors::supervisor`]); whoever waited for it gets 503, nobody hangs.

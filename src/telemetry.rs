@@ -113,6 +113,12 @@ pub struct Metrics {
     pub attempts_locks: IntCounter,
     /// Counters deleted.
     pub attempts_reaped: IntCounter,
+    /// Keys of the ring but for the secret, by state.
+    pub signing_keys: IntGaugeVec,
+    /// Keys that should sign and can't: unreadable or out of form.
+    pub signing_keys_unusable: IntGauge,
+    /// Times that the table of keys could not be read.
+    pub key_read_failures: Counter,
     /// Actors brought back by their supervisor, by actor.
     pub actor_restarts: IntCounterVec,
 }
@@ -185,6 +191,10 @@ impl Metrics {
             attempts_refused: add.counters("attempts_refused_total", "Logins refused unchecked.", &["reason"])?,
             attempts_locks: add.counter("attempts_locks_total", "Locks begun.")?,
             attempts_reaped: add.counter("attempts_reaped_total", "Counters of attempts deleted.")?,
+            signing_keys: add.adopt(IntGaugeVec::new(opts("signing_keys", "Keys of the ring."), &["state"])?)?,
+            signing_keys_unusable: add.gauge("signing_keys_unusable", "Keys that should sign and can't.")?,
+            key_read_failures: add
+                .counter("signing_keys_read_failures_total", "Times that the table of keys could not be read.")?,
             actor_restarts: add.counters("actor_restarts_total", "Actors brought back.", &["actor"])?,
             registry,
         })

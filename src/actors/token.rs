@@ -1,28 +1,53 @@
 //! The token actor.
 //!
-//! Owns the key; waits on nothing, each message takes microseconds; dies only by a panic, and comes back with the same key.
+//! Owns the key ring; waits on nothing, each message takes microseconds, and the table of keys is read in a task beside it;
+//! dies only by a panic, and comes back with the latest ring.
+
+mod header;
+mod keyring;
+mod ring;
+mod verified;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, crypto, decode, encode};
+use jsonwebtoken::crypto;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort};
-use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 use time::OffsetDateTime;
+use tokio::task::JoinHandle;
 
 use super::supervisor::Child;
 use super::{CallError, Current};
+use crate::database::keys::{KeyStoreError, Snapshot};
 use crate::domain::claims::Claims;
+use crate::domain::signing_key::Jwk;
 use crate::domain::user::User;
+pub use keyring::{Keyring, KeyringError};
+use ring::Ring;
+use verified::Verified;
 
 /// How long a caller waits: thousands of times what a signature takes.
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the table of keys is read: a key that is added or revoked is known everywhere this much later.
+const READ_EVERY: Duration = Duration::from_secs(1);
+/// Of the time that a key is published before it signs, the part that others may keep what they have read.
+const PUBLISHED_PART: u32 = 2;
 
 /// Signs and verifies tokens.
 #[derive(Debug, Clone)]
 pub struct TokenHandle {
     actor: Current<Msg>,
+    keyring: Arc<Keyring>,
+}
+
+/// The public keys that tokens may be checked with, for others.
+#[derive(Debug)]
+pub struct PublicKeys {
+    /// The keys; a shared secret is not among them.
+    pub keys: Vec<Jwk>,
+    /// How long they may be kept: a key that is not among them does not sign before that.
+    pub max_age: Duration,
 }
 
 /// Why there is no token, or no user in it.
@@ -34,6 +59,9 @@ pub enum TokenError {
     /// The claims could not be signed.
     #[error("the token could not be signed")]
     Unsigned,
+    /// There is no key to sign with.
+    #[error("there is no key to sign with")]
+    NoKey,
     /// No answer.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -43,18 +71,24 @@ impl TokenHandle {
     /// Issues a token for `user` at `now`.
     ///
     /// # Errors
-    /// [`TokenError::Unsigned`], [`TokenError::Call`].
+    /// [`TokenError::Unsigned`], [`TokenError::NoKey`], [`TokenError::Call`].
     pub async fn sign(&self, user: &User, now: OffsetDateTime) -> Result<String, TokenError> {
         let user = user.clone();
         self.actor.call(TIMEOUT, |reply| Msg::Sign(user, now, reply)).await?
     }
 
-    /// Reads the claims of a token that this service, or the Python one with the same secret, signed.
+    /// Reads the claims of a token that a key of the ring signed, here, on another replica or in the Python service.
     ///
     /// # Errors
     /// [`TokenError::Invalid`], [`TokenError::Call`].
     pub async fn verify(&self, token: String) -> Result<Claims, TokenError> {
         self.actor.call(TIMEOUT, |reply| Msg::Verify(token, reply)).await?
+    }
+
+    /// What tokens may be checked with.
+    #[must_use]
+    pub fn public_keys(&self) -> PublicKeys {
+        PublicKeys { keys: self.keyring.jwks(), max_age: self.keyring.publish / PUBLISHED_PART }
     }
 
     /// The actor itself, for supervision from outside.
@@ -65,16 +99,16 @@ impl TokenHandle {
 }
 
 /// The handle, and how its actor is started.
-pub(super) fn part(secret: &SecretString, ttl: Duration) -> (TokenHandle, Child) {
+pub(super) fn part(keyring: Keyring) -> (TokenHandle, Child) {
     // Both crypto crates in the tree would make jsonwebtoken panic at first use; the first installation stands.
     let _ = crypto::aws_lc::DEFAULT_PROVIDER.install_default();
-    let keys = Arc::new(Keys::new(secret, ttl));
+    let keyring = Arc::new(keyring);
     let actor = Current::vacant();
-    let handle = TokenHandle { actor: actor.clone() };
+    let handle = TokenHandle { actor: actor.clone(), keyring: Arc::clone(&keyring) };
     let child = Child::new("token", move |supervisor| {
-        let (actor, keys) = (actor.clone(), Arc::clone(&keys));
+        let (actor, keyring) = (actor.clone(), Arc::clone(&keyring));
         async move {
-            let (started, _) = Actor::spawn_linked(None, TokenActor, keys, supervisor).await?;
+            let (started, _) = Actor::spawn_linked(None, TokenActor, keyring, supervisor).await?;
             actor.set(started.clone());
             Ok(started.get_cell())
         }
@@ -85,53 +119,57 @@ pub(super) fn part(secret: &SecretString, ttl: Duration) -> (TokenHandle, Child)
 enum Msg {
     Sign(User, OffsetDateTime, RpcReplyPort<Result<String, TokenError>>),
     Verify(String, RpcReplyPort<Result<Claims, TokenError>>),
+    /// It is time to read the table of keys.
+    Read,
+    /// What it said.
+    Renew(Result<Snapshot, KeyStoreError>),
 }
 
-struct Keys {
-    header: Header,
-    signing: EncodingKey,
-    verifying: DecodingKey,
-    validation: Validation,
-    ttl: Duration,
-}
-
-impl Keys {
-    fn new(secret: &SecretString, ttl: Duration) -> Self {
-        let secret = secret.expose_secret().as_bytes();
-        // Names the algorithm, so that a token can't choose its own; by default 60 s of leeway would be granted.
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.leeway = 0;
-        validation.validate_nbf = true;
-        Self {
-            header: Header::new(Algorithm::HS256),
-            signing: EncodingKey::from_secret(secret),
-            verifying: DecodingKey::from_secret(secret),
-            validation,
-            ttl,
-        }
-    }
+struct State {
+    keyring: Arc<Keyring>,
+    ring: Arc<Ring>,
+    verified: Verified,
+    reading: Option<JoinHandle<()>>,
 }
 
 struct TokenActor;
 
 impl Actor for TokenActor {
     type Msg = Msg;
-    type State = Arc<Keys>;
-    type Arguments = Arc<Keys>;
+    type State = State;
+    type Arguments = Arc<Keyring>;
 
-    async fn pre_start(&self, _: ActorRef<Msg>, keys: Arc<Keys>) -> Result<Arc<Keys>, ActorProcessingErr> {
-        Ok(keys)
+    async fn pre_start(&self, myself: ActorRef<Msg>, keyring: Arc<Keyring>) -> Result<State, ActorProcessingErr> {
+        // Ends with the actor.
+        drop(myself.send_interval(READ_EVERY, || Msg::Read));
+        Ok(State { ring: keyring.ring(), keyring, verified: Verified::default(), reading: None })
     }
 
-    async fn handle(&self, _: ActorRef<Msg>, msg: Msg, keys: &mut Arc<Keys>) -> Result<(), ActorProcessingErr> {
+    async fn handle(&self, myself: ActorRef<Msg>, msg: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         match msg {
             Msg::Sign(user, now, reply) => {
-                let claims = Claims::issue(&user, now, keys.ttl);
-                let _ = reply.send(encode(&keys.header, &claims, &keys.signing).map_err(|_| TokenError::Unsigned));
+                let claims = Claims::issue(&user, now, state.keyring.ttl);
+                let _ = reply.send(state.ring.sign(&claims));
             }
             Msg::Verify(token, reply) => {
-                let decoded = decode::<Claims>(&token, &keys.verifying, &keys.validation);
-                let _ = reply.send(decoded.map(|data| data.claims).map_err(|_| TokenError::Invalid));
+                let _ = reply.send(state.ring.verify(&token, &mut state.verified));
+            }
+            Msg::Read if state.reading.as_ref().is_none_or(JoinHandle::is_finished) => {
+                let keyring = Arc::clone(&state.keyring);
+                let read = async move {
+                    let read = keyring.store.read().await;
+                    // An actor that is gone has a successor that reads for itself.
+                    let _ = myself.cast(Msg::Renew(read));
+                };
+                state.reading = Some(tokio::spawn(read));
+            }
+            Msg::Read => {}
+            Msg::Renew(read) => {
+                let ring = state.keyring.renew(read);
+                if !Arc::ptr_eq(&ring, &state.ring) {
+                    state.verified = Verified::default();
+                    state.ring = ring;
+                }
             }
         }
         Ok(())

@@ -1,11 +1,12 @@
 //! `rollcall check`: would the service start, and what could it do?
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
 use super::{CliError, print};
-use crate::app::AppError;
+use crate::app::{self, AppError};
 use crate::config::Config;
 use crate::database::{Database, DatabaseError, migrations};
 use crate::domain::password::Password;
@@ -20,10 +21,12 @@ const MEASURE: Duration = Duration::from_secs(2);
 pub(super) async fn run(config: &Config) -> Result<(), CliError> {
     print("configuration: good")?;
     let database = Database::open(&config.database, &config.data_dir).await?;
+    let metrics = Arc::new(Metrics::new()?);
     let checked = check_database(&database).await;
+    let keys = check_keys(config, &database, &metrics).await;
     database.close().await;
     print(&checked?)?;
-    let metrics = Metrics::new()?;
+    print(&format!("keys: {}", keys?))?;
     let engines = Engines::start(&config.hashing, metrics.hash_engine_panics.clone()).map_err(AppError::from)?;
     print("hash kernel: good")?;
     let rate = capacity(&engines, config).await;
@@ -46,6 +49,15 @@ async fn check_database(database: &Database) -> Result<String, DatabaseError> {
         remarks.push("lookups by id go to database.replica_url".to_owned());
     }
     Ok(format!("database: good ({})", remarks.join(", ")))
+}
+
+/// Which key signs, and which are there to check tokens with.
+async fn check_keys(config: &Config, database: &Database, metrics: &Arc<Metrics>) -> Result<String, CliError> {
+    if migrations::version(&database.pool).await.map_err(DatabaseError::from)? != migrations::LATEST {
+        return Ok("not looked at before the schema is up to date".to_owned());
+    }
+    let keyring = app::open_keyring(config, database, metrics).await?;
+    Ok(format!("good ({})", keyring.describe()))
 }
 
 /// Keeps every engine busy for a while.

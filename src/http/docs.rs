@@ -14,7 +14,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, ObjectBuilder, Ref, RefOr, ResponseBuilder, Type};
 
 use super::error::{ErrorReply, Format, Problem, Refusal};
-use super::handlers::{login, me, register, root};
+use super::handlers::{jwks, login, me, register, root};
 use super::reply::Reply;
 use crate::domain::Violation;
 
@@ -54,7 +54,7 @@ const NO_LOGO: &str = "data:,";
                        `application/problem+json` too, to those who accept it.",
         license(name = "MIT OR Apache-2.0"),
     ),
-    paths(root::handle, register::handle, login::handle, me::handle),
+    paths(root::handle, register::handle, login::handle, me::handle, jwks::handle),
     components(schemas(ErrorReply, Problem)),
     tags((name = "Users", description = "Accounts and logins"), (name = "Service", description = "The service itself")),
 )]

@@ -250,6 +250,7 @@ impl From<TokenError> for Refusal {
         match error {
             TokenError::Invalid => Self::INVALID_TOKEN,
             TokenError::Unsigned => Self::INTERNAL,
+            TokenError::NoKey => Self::UNAVAILABLE,
             TokenError::Call(error) => error.into(),
         }
     }

@@ -57,8 +57,8 @@ impl Reply {
         let mut response = Response::new(Full::new(if is_head { Bytes::new() } else { self.body }));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
-        // 204 has no body and may not say how long it would be (RFC 9110, section 8.6).
-        if self.status != StatusCode::NO_CONTENT {
+        // 204 has no body and may not say how long it would be; 304 may only repeat what 200 would (RFC 9110, section 8.6).
+        if ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&self.status) {
             response.headers_mut().insert(CONTENT_LENGTH, length);
         }
         response

@@ -14,6 +14,8 @@ pub enum Route {
     Login,
     /// `/api/users/me`
     Me,
+    /// `/.well-known/jwks.json`
+    Jwks,
     /// `/openapi.json`
     OpenApi,
     /// `/docs` and what lies below
@@ -25,11 +27,12 @@ pub enum Route {
 }
 
 /// Every route with its path; [`Route::path`] is what logs and metrics call it.
-const ROUTES: [(&str, Route); 10] = [
+const ROUTES: [(&str, Route); 11] = [
     ("/", Route::Root),
     ("/api/users/register", Route::Register),
     ("/api/users/login", Route::Login),
     ("/api/users/me", Route::Me),
+    ("/.well-known/jwks.json", Route::Jwks),
     ("/openapi.json", Route::OpenApi),
     ("/docs", Route::Docs),
     ("/docs/", Route::Docs),
@@ -50,7 +53,7 @@ impl Route {
     pub fn allow(self) -> &'static str {
         match self {
             Self::Register | Self::Login => "POST, OPTIONS",
-            Self::Root | Self::Me | Self::OpenApi | Self::Docs | Self::Redoc | Self::RedocScript => {
+            Self::Root | Self::Me | Self::Jwks | Self::OpenApi | Self::Docs | Self::Redoc | Self::RedocScript => {
                 "GET, HEAD, OPTIONS"
             }
         }

@@ -128,6 +128,7 @@ impl Service {
             Route::Register => Box::pin(self.register(request, client)).await,
             Route::Login => Box::pin(self.login(request, client)).await,
             Route::Me => handlers::me::handle(&self.handles, request.headers()).await,
+            Route::Jwks => handlers::jwks::handle(&self.handles, request.headers()),
             Route::OpenApi => self.docs.openapi(),
             Route::Docs => Docs::swagger_ui(request.uri().path()),
             Route::Redoc => Ok(Docs::redoc()),

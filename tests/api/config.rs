@@ -245,7 +245,7 @@ async fn wrong_usage_is_2() {
 #[tokio::test]
 async fn help_is_everywhere() {
     let home = Home::new();
-    let commands = ["serve", "migrate", "openapi", "check", "capacity", "defaults"];
+    let commands = ["serve", "migrate", "openapi", "check", "capacity", "keys", "defaults"];
     for args in
         commands.iter().map(|command| vec![*command, "--help"]).chain([vec!["--help"], vec!["-h"], vec!["help"]])
     {

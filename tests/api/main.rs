@@ -26,6 +26,7 @@ mod drain;
 mod hashes;
 mod hashing;
 mod http;
+mod keys;
 mod login;
 mod logs;
 mod metrics;

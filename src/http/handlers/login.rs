@@ -46,7 +46,7 @@ pub struct LoginReply<'a> {
 /// What a login gives.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LoginData<'a> {
-    /// JWT, HS256, for 24 hours by default: `{userId, email, iat, exp}`.
+    /// JWT for 24 hours by default: `{userId, email, iat, exp}`. HS256, or of a key in `/.well-known/jwks.json`.
     #[schema(
         example = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJ1c2VySWQiOiI1NTBlODQwMC1lMjliLTQxZDQtYTcxNi00NDY2NTU0NDAwMDAifQ.c2lnbmF0dXJl"
     )]

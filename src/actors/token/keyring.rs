@@ -1,0 +1,208 @@
+//! Where the ring comes from: the secret, the table of keys, and the passing of time.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use thiserror::Error;
+use time::OffsetDateTime;
+
+use super::ring::{Key, Ring};
+use crate::config;
+use crate::database::keys::{KeyStore, KeyStoreError, Snapshot};
+use crate::domain::encryption::EncryptionKey;
+use crate::domain::signing_key::{Jwk, State};
+use crate::telemetry::Metrics;
+
+/// Why there is no ring to start with.
+#[derive(Debug, Error)]
+pub enum KeyringError {
+    /// The table can't be read.
+    #[error(transparent)]
+    Store(#[from] KeyStoreError),
+    /// The keys are encrypted, and nobody said under what.
+    #[error(
+        "tokens.encryption_key is not set, and the database has signing keys; set it \
+         (ROLLCALL__TOKENS__ENCRYPTION_KEY) to the one that they were added with"
+    )]
+    NoEncryptionKey,
+    /// They are encrypted under something else.
+    #[error(
+        "tokens.encryption_key opens none of the database's signing keys; set it (ROLLCALL__TOKENS__ENCRYPTION_KEY) to \
+         the one that they were added with, or retire them with `rollcall keys retire`"
+    )]
+    WrongEncryptionKey,
+    /// Nothing may sign.
+    #[error(
+        "tokens.accept_secret is false, and there is no key to sign with; add one with `rollcall keys add`, or set it to true"
+    )]
+    NoSigner,
+}
+
+/// Makes rings, and keeps the latest for whoever comes after an actor that died.
+pub struct Keyring {
+    pub(super) store: KeyStore,
+    pub(super) ttl: Duration,
+    pub(super) publish: Duration,
+    /// `None` where the secret is not accepted.
+    secret: Option<Arc<Key>>,
+    encryption: Option<EncryptionKey>,
+    metrics: Arc<Metrics>,
+    latest: Mutex<Latest>,
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keyring(…)")
+    }
+}
+
+/// What was last known.
+struct Latest {
+    ring: Arc<Ring>,
+    snapshot: Snapshot,
+    /// By how much the database's clock is ahead of this machine's.
+    ahead: time::Duration,
+    /// Whether the table could not be read.
+    is_stale: bool,
+}
+
+impl Keyring {
+    /// Reads the table, and makes the first ring.
+    ///
+    /// # Errors
+    /// [`KeyringError`].
+    pub async fn open(
+        secret: &SecretString,
+        config: &config::Tokens,
+        store: KeyStore,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, KeyringError> {
+        let snapshot = store.read().await?;
+        let secret = config.accept_secret.then(|| Arc::new(Key::of_secret(secret)));
+        let encryption = config.encryption_key.clone();
+        let ring = Ring::new(secret.as_ref(), &snapshot, encryption.as_ref(), snapshot.now, None);
+        let may_sign = |state| matches!(state, State::Published | State::Active);
+        let signing = snapshot.keys.iter().filter(|key| key.sealed.is_some() && may_sign(key.state(snapshot.now)));
+        let signing = signing.count();
+        if signing > 0 && encryption.is_none() {
+            return Err(KeyringError::NoEncryptionKey);
+        }
+        if signing > 0 && ring.unreadable().len() >= signing {
+            return Err(KeyringError::WrongEncryptionKey);
+        }
+        if ring.signer().is_none() {
+            return Err(KeyringError::NoSigner);
+        }
+        let ahead = snapshot.now - OffsetDateTime::now_utc();
+        let latest = Latest { ring: Arc::new(ring), snapshot, ahead, is_stale: false };
+        let (ttl, publish, metrics) = (config.ttl, config.publish, Arc::clone(metrics));
+        let keyring = Self { store, ttl, publish, secret, encryption, metrics, latest: Mutex::new(latest) };
+        let now = keyring.latest().snapshot.now;
+        keyring.count(&keyring.latest(), now);
+        Self::tell(&keyring.latest());
+        Ok(keyring)
+    }
+
+    /// The latest ring.
+    pub(super) fn ring(&self) -> Arc<Ring> {
+        Arc::clone(&self.latest().ring)
+    }
+
+    /// The ring after another look at the table, or at the clock alone where that failed.
+    pub(super) fn renew(&self, read: Result<Snapshot, KeyStoreError>) -> Arc<Ring> {
+        let mut latest = self.latest();
+        let mut is_new = false;
+        match read {
+            Ok(snapshot) => {
+                is_new = snapshot.unsound != latest.snapshot.unsound;
+                if latest.is_stale {
+                    tracing::info!("the signing keys can be read again");
+                }
+                latest.is_stale = false;
+                latest.ahead = snapshot.now - OffsetDateTime::now_utc();
+                latest.snapshot = snapshot;
+            }
+            Err(error) => {
+                if !latest.is_stale {
+                    tracing::warn!(%error, "the key ring stays as it is");
+                }
+                latest.is_stale = true;
+                self.metrics.key_read_failures.inc();
+            }
+        }
+        let now = OffsetDateTime::now_utc() + latest.ahead;
+        let (secret, encryption) = (self.secret.as_ref(), self.encryption.as_ref());
+        let ring = Ring::new(secret, &latest.snapshot, encryption, now, Some(&latest.ring));
+        if !ring.is(&latest.ring) {
+            latest.ring = Arc::new(ring);
+            is_new = true;
+        }
+        self.count(&latest, now);
+        if is_new {
+            Self::tell(&latest);
+        }
+        Arc::clone(&latest.ring)
+    }
+
+    /// The public keys that others may check tokens with.
+    pub(super) fn jwks(&self) -> Vec<Jwk> {
+        self.ring().stored().map(|key| key.jwk.clone()).collect()
+    }
+
+    /// What there is, in words.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let latest = self.latest();
+        let name = |key: &Key| key.kid().unwrap_or("tokens.secret").to_owned();
+        let signs = latest.ring.signer().map_or_else(|| "nothing".to_owned(), name);
+        let now = latest.snapshot.now;
+        let secret = self.secret.is_some().then(|| "tokens.secret".to_owned());
+        let keys = latest.ring.stored().map(|key| {
+            let (kid, algorithm, state) = (key.kid(), key.algorithm.name(), key.state(now).name());
+            format!("{kid} ({algorithm}, {state})")
+        });
+        let ring = secret.into_iter().chain(keys).collect::<Vec<_>>().join(", ");
+        let mut words = format!("{signs} signs; in the ring: {ring}");
+        let unreadable = latest.ring.unreadable();
+        if !unreadable.is_empty() {
+            words = format!("{words}; not opened by tokens.encryption_key: {}", unreadable.join(", "));
+        }
+        if !latest.snapshot.unsound.is_empty() {
+            words = format!("{words}; out of form: {}", latest.snapshot.unsound.join(", "));
+        }
+        words
+    }
+
+    /// Writes to the metrics what the ring consists of at `now`.
+    fn count(&self, latest: &Latest, now: OffsetDateTime) {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        for state in [State::Published, State::Active, State::Retired] {
+            let count = latest.ring.stored().filter(|key| key.state(now) == state).count();
+            self.metrics.signing_keys.with_label_values(&[state.name()]).set(number(count));
+        }
+        let unusable = latest.ring.unreadable().len() + latest.snapshot.unsound.len();
+        self.metrics.signing_keys_unusable.set(number(unusable));
+    }
+
+    /// Writes to the log what the ring consists of.
+    fn tell(latest: &Latest) {
+        let signer = latest.ring.signer().map(|key| key.kid().unwrap_or("HS256"));
+        tracing::info!(signer, keys = latest.ring.stored().count(), "the key ring");
+        let unreadable = latest.ring.unreadable().join(", ");
+        if !unreadable.is_empty() {
+            tracing::error!(kids = unreadable, "tokens.encryption_key does not open keys that may sign");
+        }
+        if !latest.snapshot.unsound.is_empty() {
+            tracing::error!(kids = latest.snapshot.unsound.join(", "), "the database has signing keys out of form");
+        }
+        if signer.is_none() {
+            tracing::error!("there is no key to sign with: logins are refused");
+        }
+    }
+
+    fn latest(&self) -> MutexGuard<'_, Latest> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
