@@ -6,6 +6,7 @@ pub mod claims;
 pub mod email;
 pub mod name;
 pub mod network;
+pub mod origin;
 pub mod password;
 pub mod pseudonym;
 pub mod timestamp;
