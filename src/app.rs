@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ractor::ActorCell;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -14,8 +14,12 @@ use tokio::task::JoinHandle;
 use crate::actors::{self, Handles};
 use crate::config::Config;
 use crate::database::{self, Database, DatabaseError, migrations};
+use crate::domain::pseudonym::Pseudonyms;
 use crate::hashing::engine::{Engines, StartError};
 use crate::http::admin::{self, Admin};
+use crate::http::gate::Gate;
+use crate::http::limits::Limits;
+use crate::http::limits::shared::SharedError;
 use crate::http::server;
 use crate::http::service::Service;
 use crate::telemetry::{Metrics, TelemetryError};
@@ -46,6 +50,9 @@ pub enum AppError {
     /// No secret to sign tokens with.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// No shared rate limits.
+    #[error(transparent)]
+    Limits(#[from] SharedError),
     /// No logs or metrics.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -111,14 +118,18 @@ impl App {
             actors::start(config, &secret, (pool.clone(), database.replica.clone()), engines, &metrics)
                 .await
                 .map_err(|error| AppError::Assembly(error.to_string()))?;
-        let service = Service::new(handles.clone(), Arc::clone(&metrics), &config.server)
+        let limits = Arc::new(Limits::new(&config.limits, pseudonyms(config, &secret), &metrics)?);
+        limits.open().await;
+        let gate = Gate::new(config, Arc::clone(&limits));
+        let service = Service::new(handles.clone(), gate, Arc::clone(&metrics), &config.server)
             .map_err(|error| AppError::Assembly(error.to_string()))?;
         let service = Arc::new(service);
         let addr = listener.local_addr().map_err(|error| AppError::Assembly(error.to_string()))?;
         let admin_addr = admin_listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(server::serve(listener, Arc::clone(&service), config.server.clone(), stopped));
-        let mut helpers = vec![tokio::spawn(database::shrink(pool.clone(), config.database.pool_kept))];
+        let mut helpers =
+            vec![tokio::spawn(database::shrink(pool.clone(), config.database.pool_kept)), tokio::spawn(limits.tend())];
         if let Some(listener) = admin_listener {
             let admin = Admin { service, hasher: handles.hasher.clone(), metrics: Arc::clone(&metrics), pool };
             helpers.push(tokio::spawn(admin::serve(listener, Arc::new(admin))));
@@ -187,6 +198,10 @@ fn signing_secret(config: &Config, is_private: bool, data_dir: &Path) -> Result<
         None if is_private => secret::keep(data_dir),
         None => Err(SecretError::Missing),
     }
+}
+
+fn pseudonyms(config: &Config, secret: &SecretString) -> Pseudonyms {
+    Pseudonyms::new(secret.expose_secret().as_bytes(), config.audit.emails, config.audit.addresses)
 }
 
 async fn listen(host: &str, port: u16) -> Result<TcpListener, AppError> {

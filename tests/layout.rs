@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// domain`. Configuration and telemetry are beside: all who act may read the one and count in the other.
 const MODULES: [(&str, &[&str]); 9] = [
     ("cli", &["app", "http", "hashing", "database", "domain", "config", "telemetry"]),
-    ("app", &["http", "actors", "hashing", "database", "config", "telemetry"]),
+    ("app", &["http", "actors", "hashing", "database", "domain", "config", "telemetry"]),
     ("http", &["actors", "domain", "config", "telemetry"]),
     ("actors", &["hashing", "database", "domain", "config", "telemetry"]),
     ("hashing", &["domain", "config", "telemetry"]),
@@ -21,7 +21,7 @@ const MODULES: [(&str, &[&str]); 9] = [
 ];
 
 /// Crates, and the files that may name them, each by the beginning of its path.
-const HOMES: [(&[&str], &[&str]); 8] = [
+const HOMES: [(&[&str], &[&str]); 10] = [
     (&["hyper", "hyper_util", "http_body_util", "matchit", "utoipa", "utoipa_swagger_ui", "aide"], &["http"]),
     (
         &["ractor"],
@@ -46,6 +46,14 @@ const HOMES: [(&[&str], &[&str]); 8] = [
     (&["bcrypt"], &["hashing"]),
     (&["prometheus"], &["telemetry"]),
     (&["dotenvy", "toml"], &["config"]),
+    (&["governor"], &["http/limits/local"]),
+    (
+        &["redis"],
+        &[
+            "http/limits/shared", // Which URLs its client understands is the client's to say.
+            "config/limits",
+        ],
+    ),
 ];
 
 /// Who may read the environment: configuration, and the search for the server's binaries.

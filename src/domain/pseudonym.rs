@@ -44,6 +44,12 @@ impl Pseudonyms {
         self.sign("email", &email.to_lowercase())
     }
 
+    /// What a network is counted under.
+    #[must_use]
+    pub fn source(&self, network: Network) -> String {
+        hex(self.sign("source", &network.to_string()).get(..16).unwrap_or_default())
+    }
+
     /// What a record says of an email.
     #[must_use]
     pub fn email(&self, email: &str) -> Option<String> {
