@@ -42,6 +42,11 @@ async fn every_metric_is_there_from_the_start() {
         ("db_pool_waiting", "gauge"),
         ("db_batch_size", "histogram"),
         ("db_statement_duration_seconds", "histogram"),
+        ("limit_decisions_total", "counter"),
+        ("limit_keys", "gauge"),
+        ("limit_overflows_total", "counter"),
+        ("limit_redis_fallbacks_total", "counter"),
+        ("limit_redis_up", "gauge"),
         ("actor_restarts_total", "counter"),
     ] {
         assert!(text.contains(&format!("# TYPE rollcall_{name} {kind}\n")), "{name} in {text}");
