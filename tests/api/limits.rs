@@ -3,9 +3,9 @@
 use http_body_util::Full;
 use serde_json::json;
 
-use crate::harness::program::Service;
+use crate::harness::program::{Service, Start};
 use crate::harness::redis::Redis;
-use crate::harness::{Answer, Api, EMAIL, Home, PASSWORD, TestApp, TestDatabase, Wire, all, soon, until};
+use crate::harness::{Answer, Api, EMAIL, Home, PASSWORD, SECRET, TestApp, TestDatabase, Wire, all, soon, until};
 use crate::metrics::sample;
 
 const LOGIN: &str = "/api/users/login";
@@ -70,7 +70,7 @@ async fn parallel_requests_share_one_burst_exactly() {
 
 #[tokio::test]
 async fn kinds_of_requests_are_limited_apart() {
-    let app = limited("1", &[]).await;
+    let app = limited("1", &[("limits.profile_burst", "2000")]).await;
     login(&app).await;
     login(&app).await.expect_refusal(429, "rate_limited");
     app.register_john().await;
@@ -233,6 +233,8 @@ async fn redis_is_told_no_address_and_forgets_by_itself() {
     }
     redis.ask::<String>(&["SET", &keys[0], "9e15"]).await;
     login(&app).await.expect_refusal(429, "rate_limited");
+    let expiry: i64 = redis.ask(&["PTTL", &keys[0]]).await;
+    assert!((1..=120_000).contains(&expiry), "no later than an empty bucket is full again: {expiry}");
     assert_eq!(fallbacks(&app).await, 0);
 }
 
@@ -364,14 +366,16 @@ async fn a_url_that_leads_to_no_redis_is_an_error() {
     }
 }
 
+fn check(home: &Home, db: &TestDatabase, redis_url: &str) -> Start {
+    let start = home.program(&["check"]).env("DATABASE_URL", &db.url()).env("JWT_SECRET", SECRET);
+    let start = start.env("ROLLCALL__HASHING__COST", "4").env("ROLLCALL__HASHING__LANES", "1");
+    start.env("ROLLCALL__LIMITS__REDIS_URL", redis_url).env("ROLLCALL__LIMITS__REDIS_TIMEOUT_MS", "2000")
+}
+
 #[tokio::test]
 async fn check_says_whether_redis_answers() {
     let (home, db, mut redis) = (Home::new(), TestDatabase::migrated().await, Redis::start().await);
-    let check = |url: &str| {
-        let start = home.program(&["check"]).env("DATABASE_URL", &db.url()).env("JWT_SECRET", crate::harness::SECRET);
-        let start = start.env("ROLLCALL__HASHING__COST", "4").env("ROLLCALL__HASHING__LANES", "1");
-        start.env("ROLLCALL__LIMITS__REDIS_URL", url).env("ROLLCALL__LIMITS__REDIS_TIMEOUT_MS", "2000").run()
-    };
+    let check = |url: &str| check(&home, &db, url).run();
     let exit = check(&redis.url()).await;
     assert_eq!(exit.code, Some(0), "{exit:?}");
     assert!(exit.stdout.contains("redis: good"), "{exit:?}");
@@ -394,4 +398,23 @@ async fn a_network_over_its_limit_is_told_of_once_and_without_its_address() {
     let exit = service.stop().await;
     assert_eq!(exit.stderr.matches("over its rate limit").count(), 1, "{}", exit.stderr);
     assert!(!exit.stderr.contains("198.51.100.77"), "{}", exit.stderr);
+}
+
+#[tokio::test]
+async fn redis_may_want_tls_and_a_password() {
+    let (home, db) = (Home::new(), TestDatabase::migrated().await);
+    let (redis, place) = Redis::with_tls("very-secret").await;
+    let certificate = redis.certificate();
+    let trusting = |url: &str| check(&home, &db, url).env("SSL_CERT_FILE", certificate.to_str().unwrap());
+    let exit = trusting(&format!("rediss://:very-secret@{place}")).run().await;
+    assert!(exit.code == Some(0) && exit.stdout.contains("redis: good"), "{exit:?}");
+    for start in [
+        trusting(&format!("rediss://:very-wrong@{place}")),
+        trusting(&format!("redis://:very-secret@{place}")),
+        check(&home, &db, &format!("rediss://:very-secret@{place}")),
+    ] {
+        let exit = start.run().await;
+        assert_eq!(exit.code, Some(1), "{exit:?}");
+        assert!(exit.stderr.contains("Redis does not answer") && !exit.stderr.contains("very-"), "{exit:?}");
+    }
 }

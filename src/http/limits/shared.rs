@@ -13,7 +13,6 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, RedisError, Script};
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
-use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::Decision;
@@ -23,21 +22,26 @@ use crate::domain::network::Network;
 use crate::domain::pseudonym::Pseudonyms;
 use crate::telemetry::{Counter, Level, Metrics};
 
-/// The generic cell rate algorithm. A key that holds something else than a time of its own, or a time that no bucket of this
-/// size can be away from full, counts as a full or as an empty bucket. Gives 1 and the tokens left, or 0 and the
-/// microseconds until there is one.
+/// The generic cell rate algorithm. A key that holds something else than a time of its own counts as a full bucket; a time
+/// that no bucket of this size can be away from full, as when the limits have changed, as an empty one from now on. Gives 1
+/// and the tokens left, or 0 and the microseconds until there is one.
 const TAKE: &str = r"
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local period, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
+local function keep(full)
+    redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000))
+end
 local held = redis.pcall('GET', KEYS[1])
 local full = type(held) == 'string' and tonumber(held) or now
 if not (full >= now) then full = now end
-if full > now + period * burst then full = now + period * burst end
+if full > now + period * burst then
+    full = now + period * burst
+    keep(full)
+end
 local slack = now + period * (burst - 1) - full
 if slack < 0 then return {0, math.ceil(-slack)} end
-full = full + period
-redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000))
+keep(full + period)
 return {1, math.floor(slack / period)}
 ";
 const PREFIX: &str = "rollcall:limit:";
@@ -78,7 +82,6 @@ pub struct Shared {
     script: Script,
     pseudonyms: Pseudonyms,
     link: RwLock<Link>,
-    lost: Notify,
     up: Level,
     fallbacks: Counter,
 }
@@ -120,7 +123,6 @@ impl Shared {
             script: Script::new(TAKE),
             pseudonyms,
             link: RwLock::default(),
-            lost: Notify::new(),
             up: metrics.limit_redis_up.clone(),
             fallbacks: metrics.limit_redis_fallbacks.clone(),
         })
@@ -186,10 +188,7 @@ impl Shared {
     /// Keeps a connection as well as can be, until dropped.
     pub async fn tend(&self) {
         loop {
-            tokio::select! {
-                () = sleep(LOOK) => {}
-                () = self.lost.notified() => sleep(LOOK).await,
-            }
+            sleep(LOOK).await;
             let (number, connection) = {
                 let link = self.link.read().unwrap_or_else(PoisonError::into_inner);
                 (link.number, link.connection.clone())
@@ -240,7 +239,6 @@ impl Shared {
         let is_told = std::mem::replace(&mut link.is_told, true);
         drop(link);
         self.up.set(0);
-        self.lost.notify_one();
         if !is_told {
             tracing::warn!(%error, "Redis is lost: until it is back, limits count on this replica alone");
         }

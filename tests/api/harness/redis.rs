@@ -1,5 +1,6 @@
 //! A Redis of a test's own, which it can kill, freeze and bring back.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -24,13 +25,40 @@ impl Redis {
         redis
     }
 
+    /// One that speaks TLS at `localhost`, and its URL but for the password.
+    pub async fn with_tls(password: &str) -> (Self, String) {
+        let mut redis = Self { dir: scratch::dir(), server: None };
+        let cert = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(redis.certificate(), cert.cert.pem()).unwrap();
+        fs::write(redis.dir.join("key.pem"), cert.signing_key.serialize_pem()).unwrap();
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let words = format!(
+            "--bind 127.0.0.1 --tls-port {port} --tls-cert-file server.pem --tls-key-file key.pem --tls-auth-clients no"
+        );
+        redis.spawn(&words.split(' ').chain(["--requirepass", password]).collect::<Vec<_>>());
+        until("Redis", async || UnixStream::connect(redis.socket()).await.is_ok()).await;
+        (redis, format!("localhost:{port}"))
+    }
+
+    /// Whom clients must trust for TLS.
+    pub fn certificate(&self) -> PathBuf {
+        self.dir.join("server.pem")
+    }
+
     /// Starts it, or another in its place, and waits until it answers.
     pub async fn run(&mut self) {
+        self.spawn(&[]);
+        until("Redis", async || self.try_ask::<String>(&["PING"]).await.is_ok()).await;
+    }
+
+    fn spawn(&mut self, words: &[&str]) {
         let child = Command::new("redis-server")
             .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
             .arg(self.socket())
-            .arg("--dir")
-            .arg(&self.dir)
+            .args(words)
+            .current_dir(&self.dir)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -38,7 +66,6 @@ impl Redis {
             .expect("redis-server, which .ci/install installs");
         let remembered = scratch::remember(child.id());
         self.server = Some((child, remembered));
-        until("Redis", async || self.try_ask::<String>(&["PING"]).await.is_ok()).await;
     }
 
     pub fn socket(&self) -> PathBuf {
