@@ -52,12 +52,13 @@ impl Gate {
 
     /// Looks at a request, without asking the limits yet.
     pub(super) fn receive<B>(&self, request: &Request<B>, route: Option<Route>, peer: IpAddr) -> Visit<'_> {
+        let class = Class::of(route, request.method());
         Visit {
             gate: self,
             route,
-            class: Class::of(route, request.method()),
+            class,
             client: self.proxies.client(peer, request.headers()),
-            admission: Admission::UNLIMITED,
+            admission: self.limits.pending(class),
             sharing: self.cors.sharing(request),
         }
     }

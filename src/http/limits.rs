@@ -69,7 +69,10 @@ struct Limit {
 
 /// What the limits say to one request, and its answer of them.
 #[derive(Debug, Clone, Copy)]
-pub struct Admission<'a>(Option<(&'a Limit, Decision)>);
+pub struct Admission<'a> {
+    limit: Option<&'a Limit>,
+    decision: Option<Decision>,
+}
 
 impl Limits {
     /// Those that `[limits]` sets.
@@ -96,7 +99,8 @@ impl Limits {
 
     /// Takes a token for a request of `class` from `network`, if there is one.
     pub async fn admit(&self, class: Class, network: Network) -> Admission<'_> {
-        let Some(limit) = self.classes.get(class as usize).and_then(Option::as_ref) else { return Admission(None) };
+        let mut admission = self.pending(class);
+        let Some(limit) = admission.limit else { return admission };
         let shared = match &self.shared {
             // Boxed, because hyper keeps room on every connection for the largest answer in the making.
             Some(shared) if shared.is_there() => Box::pin(shared.take(class, limit.rate, network)).await,
@@ -108,7 +112,13 @@ impl Limits {
             Decision::Allowed { .. } => limit.allowed.inc(),
             Decision::Refused { .. } => limit.refused.inc(),
         }
-        Admission(Some((limit, decision)))
+        admission.decision = Some(decision);
+        admission
+    }
+
+    /// What can be said of a request of `class` before it was asked about.
+    pub(super) fn pending(&self, class: Class) -> Admission<'_> {
+        Admission { limit: self.classes.get(class as usize).and_then(Option::as_ref), decision: None }
     }
 
     /// Whether a refusal of `class` to `network` is to be told: once a minute.
@@ -174,25 +184,24 @@ impl Limit {
 }
 
 impl Admission<'_> {
-    /// For a request that was not asked about.
-    pub(super) const UNLIMITED: Self = Self(None);
-
     /// The refusal, where there was no token.
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {
-        match self.0? {
-            (_, Decision::Allowed { .. }) => None,
-            (_, Decision::Refused { retry_after }) => Some(Refusal::rate_limited(retry_after)),
+        match self.decision? {
+            Decision::Allowed { .. } => None,
+            Decision::Refused { retry_after } => Some(Refusal::rate_limited(retry_after)),
         }
     }
 
-    /// Tells the limit and what is left of it.
+    /// Tells the limit, and what is left of it if it was asked.
     pub(super) fn write(&self, headers: &mut HeaderMap) {
-        let Some((limit, decision)) = self.0 else { return };
+        let Some(limit) = self.limit else { return };
+        headers.insert(RATE_LIMIT_POLICY, limit.policy.clone());
         // `t`: the time until the bucket gains a token at the latest, so that `r` is all there is until then.
-        let (remaining, time) = match decision {
-            Decision::Allowed { remaining } => (remaining, limit.rate.period),
-            Decision::Refused { retry_after } => (0, retry_after),
+        let (remaining, time) = match self.decision {
+            Some(Decision::Allowed { remaining }) => (remaining, limit.rate.period),
+            Some(Decision::Refused { retry_after }) => (0, retry_after),
+            None => return,
         };
         let mut text = String::with_capacity(48);
         // Writing to a String can't fail.
@@ -200,7 +209,6 @@ impl Admission<'_> {
         if let Ok(value) = HeaderValue::try_from(text) {
             headers.insert(RATE_LIMIT, value);
         }
-        headers.insert(RATE_LIMIT_POLICY, limit.policy.clone());
     }
 }
 

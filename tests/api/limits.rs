@@ -177,7 +177,11 @@ async fn decisions_are_counted() {
 
 /// A service that counts in `redis` and waits for it as long as a slow machine may take.
 async fn sharing(redis: &str, burst: &str) -> TestApp {
-    limited(burst, &[("limits.redis_url", redis), ("limits.redis_timeout_ms", "2000")]).await
+    patient(redis, burst, "20000").await
+}
+
+async fn patient(redis: &str, burst: &str, timeout_ms: &str) -> TestApp {
+    limited(burst, &[("limits.redis_url", redis), ("limits.redis_timeout_ms", timeout_ms)]).await
 }
 
 async fn is_up(app: &TestApp) -> bool {
@@ -280,7 +284,7 @@ async fn a_request_meets_the_loss_itself_and_is_answered() {
 #[tokio::test]
 async fn a_frozen_redis_costs_one_timeout_and_not_one_each() {
     let redis = Redis::start().await;
-    let app = sharing(&redis.url(), "1000").await;
+    let app = patient(&redis.url(), "1000", "2000").await;
     redis.freeze();
     // At two seconds each they would take ten minutes.
     soon("three hundred answers", async {
@@ -300,13 +304,12 @@ async fn a_frozen_redis_costs_one_timeout_and_not_one_each() {
 #[tokio::test]
 async fn a_redis_that_is_slow_or_takes_no_writes_is_as_good_as_none() {
     let redis = Redis::start().await;
-    let keys = [("limits.redis_url", redis.url()), ("limits.redis_timeout_ms", "300".to_owned())];
-    let keys: Vec<_> = keys.iter().map(|(key, value)| (*key, value.as_str())).collect();
-    let app = limited("1000", &keys).await;
+    let app = patient(&redis.url(), "1000", "300").await;
     until("there", async || is_up(&app).await).await;
-    redis.ask::<String>(&["CLIENT", "PAUSE", "1500", "ALL"]).await;
+    redis.ask::<String>(&["CLIENT", "PAUSE", "600000", "WRITE"]).await;
     until("slow", async || !is_up(&app).await).await;
     assert_eq!(login(&app).await.status, 400);
+    redis.ask::<String>(&["CLIENT", "UNPAUSE"]).await;
     until("quick again", async || is_up(&app).await).await;
     redis.ask::<String>(&["CONFIG", "SET", "min-replicas-to-write", "3"]).await;
     until("no writes", async || !is_up(&app).await).await;
@@ -327,7 +330,7 @@ async fn what_is_no_redis_is_as_good_as_none() {
 
 async fn serve(home: &Home, db: &TestDatabase, redis_url: &str) -> Service {
     let start = home.serve_on(db).env("ROLLCALL__LIMITS__REDIS_URL", redis_url);
-    start.env("ROLLCALL__LIMITS__REDIS_TIMEOUT_MS", "2000").ready().await
+    start.env("ROLLCALL__LIMITS__REDIS_TIMEOUT_MS", "20000").ready().await
 }
 
 #[tokio::test]
@@ -369,7 +372,7 @@ async fn a_url_that_leads_to_no_redis_is_an_error() {
 fn check(home: &Home, db: &TestDatabase, redis_url: &str) -> Start {
     let start = home.program(&["check"]).env("DATABASE_URL", &db.url()).env("JWT_SECRET", SECRET);
     let start = start.env("ROLLCALL__HASHING__COST", "4").env("ROLLCALL__HASHING__LANES", "1");
-    start.env("ROLLCALL__LIMITS__REDIS_URL", redis_url).env("ROLLCALL__LIMITS__REDIS_TIMEOUT_MS", "2000")
+    start.env("ROLLCALL__LIMITS__REDIS_URL", redis_url).env("ROLLCALL__LIMITS__REDIS_TIMEOUT_MS", "20000")
 }
 
 #[tokio::test]
