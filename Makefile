@@ -10,12 +10,12 @@ run: ## Serve on http://localhost:8000, with a private PostgreSQL cluster unless
 	@cargo run --release --quiet -- serve
 
 test: ## Run every test but the browser's
-	@.ci/install cc postgres
+	@.ci/install cc postgres redis
 	cargo test
 
 # The test harness shuffles only with its unstable options on, which the variable allows to the test binaries alone.
 test-shuffled: ## Run them again in random order
-	@.ci/install cc postgres
+	@.ci/install cc postgres redis
 	$(RUNNER)="env RUSTC_BOOTSTRAP=1" cargo test --lib --tests -- -Z unstable-options --shuffle
 
 # Two at a time: each has servers and clients of its own, and measures how long they take.
@@ -40,5 +40,5 @@ bench: ## Measure the service; PEER=DIRECTORY of the Python service measures tha
 	cargo bench --bench load
 
 coverage: ## Line coverage of the tests
-	@.ci/install cc postgres llvm
+	@.ci/install cc postgres redis llvm
 	.ci/coverage

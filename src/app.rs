@@ -19,6 +19,9 @@ use crate::database::{self, Database, DatabaseError, migrations};
 use crate::domain::pseudonym::Pseudonyms;
 use crate::hashing::engine::{Engines, StartError};
 use crate::http::admin::{self, Admin};
+use crate::http::gate::Gate;
+use crate::http::limits::Limits;
+use crate::http::limits::shared::SharedError;
 use crate::http::server;
 use crate::http::service::Service;
 use crate::telemetry::{Metrics, TelemetryError};
@@ -56,6 +59,9 @@ pub enum AppError {
     /// No keys to sign tokens with.
     #[error(transparent)]
     Keys(#[from] KeyringError),
+    /// No shared rate limits.
+    #[error(transparent)]
+    Limits(#[from] SharedError),
     /// No logs or metrics.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -119,18 +125,28 @@ impl App {
         let keyring = open_keyring(config, database, &metrics).await?;
         let pseudonyms = Arc::new(pseudonyms(config, database)?);
         let engines = engines.await.map_err(|error| AppError::Assembly(error.to_string()))??;
-        let (handles, supervisor) =
-            actors::start(config, keyring, pseudonyms, (pool.clone(), database.replica.clone()), engines, &metrics)
-                .await
-                .map_err(|error| AppError::Assembly(error.to_string()))?;
-        let service = Service::new(handles.clone(), Arc::clone(&metrics), &config.server)
+        let (handles, supervisor) = actors::start(
+            config,
+            keyring,
+            Arc::clone(&pseudonyms),
+            (pool.clone(), database.replica.clone()),
+            engines,
+            &metrics,
+        )
+        .await
+        .map_err(|error| AppError::Assembly(error.to_string()))?;
+        let limits = Arc::new(Limits::new(&config.limits, pseudonyms, &metrics)?);
+        limits.open().await;
+        let gate = Gate::new(config, Arc::clone(&limits));
+        let service = Service::new(handles.clone(), gate, Arc::clone(&metrics), &config.server)
             .map_err(|error| AppError::Assembly(error.to_string()))?;
         let service = Arc::new(service);
         let addr = listener.local_addr().map_err(|error| AppError::Assembly(error.to_string()))?;
         let admin_addr = admin_listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(server::serve(listener, Arc::clone(&service), config.server.clone(), stopped));
-        let mut helpers = vec![tokio::spawn(database::shrink(pool.clone(), config.database.pool_kept))];
+        let mut helpers =
+            vec![tokio::spawn(database::shrink(pool.clone(), config.database.pool_kept)), tokio::spawn(limits.tend())];
         if let Some(listener) = admin_listener {
             let admin = Admin { service, hasher: handles.hasher.clone(), metrics: Arc::clone(&metrics), pool };
             helpers.push(tokio::spawn(admin::serve(listener, Arc::new(admin))));

@@ -38,7 +38,7 @@ enum Command {
     Migrate,
     /// Print the OpenAPI document
     Openapi,
-    /// Check the configuration, the database and the hash kernel, and measure the hash capacity
+    /// Check the configuration, the database, Redis and the hash kernel, and measure the hash capacity
     Check,
     /// Measure hashes/s and latency by lanes, engines and cost, plot them, and advise on the cost
     Capacity(capacity::Wishes),

@@ -4,16 +4,21 @@
 //! of `--config`, `ROLLCALL__SECTION__KEY` variables, and the five variables of the Python service. Variables also come
 //! from a `.env` file in the working directory, where the real environment does not set them.
 
+mod cors;
 mod layers;
+mod limits;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 
 use crate::domain::encryption::EncryptionKey;
+use crate::domain::origin::Origin;
 use crate::domain::pseudonym::Disclosure;
 use crate::hashing::COST_MAX;
 use crate::hashing::mcf::Cost;
@@ -40,6 +45,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// Rate limits and lockouts.
     pub limits: Limits,
+    /// Web pages of other origins.
+    pub cors: Cors,
     /// The record of security events.
     pub audit: Audit,
     /// Logs and the admin listener.
@@ -67,6 +74,8 @@ pub struct Server {
     pub body_max_bytes: usize,
     /// For accepted requests to finish when the service stops.
     pub drain_timeout: Duration,
+    /// Who may say for whom it passes requests on.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// `[database]`.
@@ -178,6 +187,56 @@ pub struct Limits {
     pub forget: Duration,
     /// Counters kept at most.
     pub attempts_max: i64,
+    /// How many requests a network may make.
+    pub rates: Rates,
+}
+
+/// The rate limits of `[limits]`.
+#[derive(Debug, Clone)]
+pub struct Rates {
+    /// Of registrations.
+    pub register: Option<Rate>,
+    /// Of logins.
+    pub login: Option<Rate>,
+    /// Of requests with a token.
+    pub profile: Option<Rate>,
+    /// Of all else.
+    pub other: Option<Rate>,
+    /// Networks that are counted one by one, of each kind of request.
+    pub keys_max: usize,
+    /// Where replicas count together.
+    pub redis_url: Option<SecretString>,
+    /// For Redis to answer.
+    pub redis_timeout: Duration,
+}
+
+/// A token bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// In which it gains one token.
+    pub period: Duration,
+    /// Tokens that it holds.
+    pub burst: NonZeroU32,
+}
+
+/// `[cors]`.
+#[derive(Debug, Clone)]
+pub struct Cors {
+    /// Whose pages may read the answers.
+    pub allowed: Origins,
+    /// How long a browser may keep the answer to a preflight.
+    pub max_age: Duration,
+}
+
+/// Whose pages may read the answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origins {
+    /// Those of the service's own origin.
+    Nobody,
+    /// Everybody's.
+    Anybody,
+    /// Those of these origins.
+    Listed(Vec<Origin>),
 }
 
 /// `[audit]`.
@@ -274,6 +333,7 @@ impl Config {
         Self::from_layers(&layers)
     }
 
+    #[expect(clippy::too_many_lines, reason = "a list")]
     fn from_layers(layers: &Layers) -> Result<Self, ConfigError> {
         Ok(Self {
             data_dir: match layers.text("data_dir")? {
@@ -290,6 +350,7 @@ impl Config {
                 header_max_bytes: layers.number("server.header_max_bytes", 8_192..=1_048_576)?,
                 body_max_bytes: layers.number("server.body_max_bytes", 1_024..=16_777_216)?,
                 drain_timeout: layers.millis("server.drain_timeout_ms")?,
+                trusted_proxies: limits::proxies(layers)?,
             },
             database: Database {
                 url: layers.secret("database.url")?,
@@ -360,7 +421,9 @@ impl Config {
                 lock: Duration::from_secs(layers.number("limits.lock_s", 1..=31_536_000)?),
                 forget: Duration::from_secs(layers.number("limits.forget_s", 1..=31_536_000)?),
                 attempts_max: layers.number("limits.attempts_max", 1_000..=1_000_000_000)?,
+                rates: Rates::read(layers)?,
             },
+            cors: Cors::read(layers)?,
             audit: Audit {
                 emails: disclosure(layers, "audit.emails")?,
                 addresses: disclosure(layers, "audit.addresses")?,

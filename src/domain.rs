@@ -7,6 +7,7 @@ pub mod email;
 pub mod encryption;
 pub mod name;
 pub mod network;
+pub mod origin;
 pub mod password;
 pub mod pseudonym;
 pub mod signing_key;

@@ -9,9 +9,10 @@
 //! me:       bearer → tokens.verify → users.find_by_id → 200
 //! ```
 //!
-//! A connection is accepted in [`http::server`], a request routed in [`http::service`], answered by one file below
-//! [`http::handlers`]. The handlers are the only place where steps are joined: data flows as a star, and actors never call
-//! each other. No database connection, permit or lock is held across a hash or a slow client.
+//! A connection is accepted in [`http::server`], a request passes [`http::gate`] with its rate limits, is routed in
+//! [`http::service`] and answered by one file below [`http::handlers`]. The handlers are the only place where steps are
+//! joined: data flows as a star, and actors never call each other. No database connection, permit or lock is held across
+//! a hash or a slow client.
 //!
 //! # The supervision tree
 //!
@@ -30,8 +31,8 @@
 //! Arrows only point down: `main → cli → app → http → actors → {hashing, database} → domain`. [`config`] and [`telemetry`]
 //! are beside: everyone may read settings and count. Every heavy crate has one home: hyper and its kin in `http`, ractor in
 //! `actors`, tokio-postgres and deadpool in `database`, `actors::user` and `actors::attempts`, jsonwebtoken in
-//! `actors::token`, bcrypt in `hashing`, prometheus in `telemetry`. A status code never appears below `http`, a message enum
-//! never above `actors`. `tests/layout.rs` enforces it.
+//! `actors::token`, bcrypt in `hashing`, governor and redis in `http::limits`, prometheus in `telemetry`. A status code never
+//! appears below `http`, a message enum never above `actors`. `tests/layout.rs` enforces it.
 
 #![cfg_attr(coverage, feature(coverage_attribute))]
 

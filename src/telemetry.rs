@@ -59,6 +59,9 @@ pub fn start_logging(config: &Telemetry) -> Result<Writer, TelemetryError> {
 /// A count that only grows, for parts that count something themselves.
 pub type Counter = IntCounter;
 
+/// A whole number that goes up and down, likewise.
+pub type Level = IntGauge;
+
 /// Every metric of the service. Times are in seconds, as Prometheus has it.
 #[derive(Debug)]
 pub struct Metrics {
@@ -119,6 +122,16 @@ pub struct Metrics {
     pub signing_keys_unusable: IntGauge,
     /// Times that the table of keys could not be read.
     pub key_read_failures: Counter,
+    /// Requests that rate limits let pass or refused, by class and outcome.
+    pub limit_decisions: IntCounterVec,
+    /// Networks that have a token bucket of their own, by class.
+    pub limit_keys: IntGaugeVec,
+    /// Requests counted in a shared bucket, because `limits.keys_max` networks had one of their own.
+    pub limit_overflows: Counter,
+    /// Requests counted on this replica alone, because Redis was away.
+    pub limit_redis_fallbacks: Counter,
+    /// 1 while Redis answers.
+    pub limit_redis_up: Level,
     /// Actors brought back by their supervisor, by actor.
     pub actor_restarts: IntCounterVec,
 }
@@ -195,6 +208,17 @@ impl Metrics {
             signing_keys_unusable: add.gauge("signing_keys_unusable", "Keys that should sign and can't.")?,
             key_read_failures: add
                 .counter("signing_keys_read_failures_total", "Times that the table of keys could not be read.")?,
+            limit_decisions: add.counters(
+                "limit_decisions_total",
+                "Requests that rate limits let pass or refused.",
+                &["class", "outcome"],
+            )?,
+            limit_keys: add
+                .adopt(IntGaugeVec::new(opts("limit_keys", "Networks with a token bucket."), &["class"])?)?,
+            limit_overflows: add.counter("limit_overflows_total", "Requests counted in a shared token bucket.")?,
+            limit_redis_fallbacks: add
+                .counter("limit_redis_fallbacks_total", "Requests counted without Redis, which was away.")?,
+            limit_redis_up: add.gauge("limit_redis_up", "1 while Redis answers.")?,
             actor_restarts: add.counters("actor_restarts_total", "Actors brought back.", &["actor"])?,
             registry,
         })

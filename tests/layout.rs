@@ -21,7 +21,7 @@ const MODULES: [(&str, &[&str]); 9] = [
 ];
 
 /// Crates, and the files that may name them, each by the beginning of its path.
-const HOMES: [(&[&str], &[&str]); 8] = [
+const HOMES: [(&[&str], &[&str]); 10] = [
     (&["hyper", "hyper_util", "http_body_util", "matchit", "utoipa", "utoipa_swagger_ui", "aide"], &["http"]),
     (
         &["ractor"],
@@ -47,6 +47,14 @@ const HOMES: [(&[&str], &[&str]); 8] = [
     (&["bcrypt"], &["hashing"]),
     (&["prometheus"], &["telemetry"]),
     (&["dotenvy", "toml"], &["config"]),
+    (&["governor"], &["http/limits/local"]),
+    (
+        &["redis"],
+        &[
+            "http/limits/shared", // Which URLs its client understands is the client's to say.
+            "config/limits",
+        ],
+    ),
 ];
 
 /// Who may read the environment: configuration, and the search for the server's binaries.

@@ -10,8 +10,10 @@ use crate::app::{self, AppError};
 use crate::config::Config;
 use crate::database::{Database, DatabaseError, migrations};
 use crate::domain::password::Password;
+use crate::domain::pseudonym::Pseudonyms;
 use crate::hashing::Salt;
 use crate::hashing::engine::{Engines, Job};
+use crate::http::limits::shared::Shared;
 use crate::telemetry::Metrics;
 
 /// How long the capacity is measured.
@@ -27,6 +29,12 @@ pub(super) async fn run(config: &Config) -> Result<(), CliError> {
     database.close().await;
     print(&checked?)?;
     print(&format!("keys: {}", keys?))?;
+    if let Some(url) = config.limits.rates.redis_url.as_ref().filter(|_| config.limits.enabled) {
+        let pseudonyms = Arc::new(Pseudonyms::new(&[], config.audit.emails, config.audit.addresses));
+        let shared = Shared::new(url, config.limits.rates.redis_timeout, pseudonyms, &metrics);
+        shared.map_err(AppError::from)?.check().await.map_err(AppError::from)?;
+        print("redis: good")?;
+    }
     let engines = Engines::start(&config.hashing, metrics.hash_engine_panics.clone()).map_err(AppError::from)?;
     print("hash kernel: good")?;
     let rate = capacity(&engines, config).await;

@@ -106,6 +106,12 @@ impl Layers {
         self.text(key).map(|text| (!text.is_empty()).then(|| SecretString::from(text)))
     }
 
+    /// The items of the string at `key`, which commas separate.
+    pub(super) fn list(&self, key: &'static str) -> Result<Vec<&str>, ConfigError> {
+        let items = self.text(key)?.split(',').map(str::trim);
+        Ok(items.filter(|item| !item.is_empty()).collect())
+    }
+
     /// The truth value at `key`.
     pub(super) fn switch(&self, key: &'static str) -> Result<bool, ConfigError> {
         self.value(key).and_then(Value::as_bool).ok_or_else(|| self.refuse(key, "must be true or false".to_owned()))

@@ -55,6 +55,12 @@ impl Pseudonyms {
         source
     }
 
+    /// The same where text is wanted.
+    #[must_use]
+    pub fn source_text(&self, network: Network) -> String {
+        hex(&self.source(network))
+    }
+
     /// What a record says of an email.
     #[must_use]
     pub fn email(&self, email: &str) -> Option<String> {

@@ -82,6 +82,7 @@ impl Admin {
 
     fn metrics(&self) -> Reply {
         self.hasher.report();
+        self.service.gate().limits().report();
         let status = self.pool.status();
         let idle = status.available;
         for (state, count) in [("idle", idle), ("in_use", status.size.saturating_sub(idle))] {

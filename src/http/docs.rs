@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use hyper::StatusCode;
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_SECURITY_POLICY, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{CONTENT_SECURITY_POLICY, HeaderValue};
 use serde_json::json;
 use utoipa::OpenApi;
 use utoipa::openapi::example::ExampleBuilder;
@@ -137,7 +137,6 @@ impl Docs {
 fn page(content_type: &'static str, body: impl Into<Bytes>) -> Reply {
     let mut reply = Reply::of_type(StatusCode::OK, content_type, body);
     reply.headers.insert(CONTENT_SECURITY_POLICY, POLICY);
-    reply.headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     reply
 }
 
@@ -153,6 +152,7 @@ fn document() -> utoipa::openapi::OpenApi {
             Refusal::REQUEST_TIMEOUT,
             Refusal::PAYLOAD_TOO_LARGE,
             Refusal::UNSUPPORTED_MEDIA_TYPE,
+            Refusal::RATE_LIMITED,
             Refusal::OVERLOADED,
             Refusal::UNAVAILABLE,
             Refusal::INTERNAL,
@@ -169,12 +169,22 @@ fn document() -> utoipa::openapi::OpenApi {
     login.push(Refusal::INVALID_CREDENTIALS);
     login.push(Refusal::TOO_MANY_ATTEMPTS);
     login.push(Refusal::invalid(vec![Violation::new("password", "must be a string")]));
-    let me = vec![Refusal::INVALID_TOKEN, Refusal::NOT_AUTHENTICATED, Refusal::UNAVAILABLE, Refusal::INTERNAL];
-    for (path, refusals) in [("/api/users/register", register), ("/api/users/login", login), ("/api/users/me", me)] {
+    let me = vec![
+        Refusal::INVALID_TOKEN,
+        Refusal::NOT_AUTHENTICATED,
+        Refusal::RATE_LIMITED,
+        Refusal::UNAVAILABLE,
+        Refusal::INTERNAL,
+    ];
+    let root = vec![Refusal::RATE_LIMITED];
+    for (path, refusals) in
+        [("/", root), ("/api/users/register", register), ("/api/users/login", login), ("/api/users/me", me)]
+    {
         if let Some(operation) = api.paths.paths.get_mut(path).and_then(operation) {
             for refusal in refusals {
                 describe(operation, &refusal);
             }
+            tell_limits(operation);
         }
     }
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
@@ -216,6 +226,21 @@ fn describe(operation: &mut Operation, refusal: &Refusal) {
         if let RefOr::T(content) = content {
             content.examples.insert(refusal.code.to_owned(), RefOr::T(example));
         }
+    }
+}
+
+/// Adds the headers that tell of the rate limit to every answer of `operation`.
+fn tell_limits(operation: &mut Operation) {
+    let text = |words, example: &str| {
+        let schema = ObjectBuilder::new().schema_type(Type::String).examples([json!(example)]);
+        RefOr::T(HeaderBuilder::new().description(Some(words)).schema(Some(schema)).build())
+    };
+    for response in operation.responses.responses.values_mut() {
+        let RefOr::T(response) = response else { continue };
+        let limit = text("Requests left, and for how many seconds; none while limits are off.", "\"login\";r=239;t=1");
+        let policy = text("Requests at once, and the seconds in which as many come back.", "\"login\";q=240;w=120");
+        response.headers.insert("RateLimit".to_owned(), limit);
+        response.headers.insert("RateLimit-Policy".to_owned(), policy);
     }
 }
 

@@ -112,6 +112,10 @@ impl Refusal {
     /// 414: the path is too long.
     pub const URI_TOO_LONG: Self =
         Self::new(StatusCode::URI_TOO_LONG, "uri_too_long", "The path is too long").closing();
+    /// 429: the client's network has made too many requests of this kind.
+    pub const RATE_LIMITED: Self =
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many requests; try again later")
+            .after(RETRY_AFTER_OUTAGE);
     /// 431: the headers are over the limit.
     pub const HEADERS_TOO_LARGE: Self =
         Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", "The headers are too large")
@@ -144,6 +148,12 @@ impl Refusal {
         let mut refusal = Self::METHOD_NOT_ALLOWED;
         refusal.allow = Some(allow);
         refusal
+    }
+
+    /// 429 until `retry_after`.
+    #[must_use]
+    pub const fn rate_limited(retry_after: Duration) -> Self {
+        Self::RATE_LIMITED.after(retry_after)
     }
 
     /// 422 with every broken rule.

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::error::Refusal;
+use super::security;
 use crate::domain::timestamp::rfc3339_millis;
 use crate::domain::user::User;
 
@@ -27,7 +28,7 @@ impl Reply {
     /// An answer without headers.
     #[must_use]
     pub fn new(status: StatusCode, body: impl Into<Bytes>) -> Self {
-        Self { status, headers: HeaderMap::new(), body: body.into() }
+        Self { status, headers: HeaderMap::with_capacity(security::HEADERS), body: body.into() }
     }
 
     /// An answer of the given content type.
@@ -57,6 +58,7 @@ impl Reply {
         let mut response = Response::new(Full::new(if is_head { Bytes::new() } else { self.body }));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
+        security::protect(response.headers_mut());
         // 204 has no body and may not say how long it would be; 304 may only repeat what 200 would (RFC 9110, section 8.6).
         if ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&self.status) {
             response.headers_mut().insert(CONTENT_LENGTH, length);

@@ -14,6 +14,7 @@ use super::body::{self, Fields};
 use super::client::Client;
 use super::docs::Docs;
 use super::error::{Format, Refusal};
+use super::gate::{Gate, Visit};
 use super::handlers;
 use super::reply::Reply;
 use super::router::{Route, Router};
@@ -30,6 +31,7 @@ const REQUEST_ID_MAX: usize = 64;
 #[derive(Debug)]
 pub struct Service {
     handles: Handles,
+    gate: Gate,
     metrics: Arc<Metrics>,
     router: Router,
     docs: Docs,
@@ -43,13 +45,19 @@ pub struct Service {
 }
 
 impl Service {
-    /// A service over these actors.
+    /// A service over these actors, behind this gate.
     ///
     /// # Errors
     /// Where two routes are in conflict: a mistake in the program.
-    pub fn new(handles: Handles, metrics: Arc<Metrics>, config: &config::Server) -> Result<Self, matchit::InsertError> {
+    pub fn new(
+        handles: Handles,
+        gate: Gate,
+        metrics: Arc<Metrics>,
+        config: &config::Server,
+    ) -> Result<Self, matchit::InsertError> {
         Ok(Self {
             handles,
+            gate,
             metrics,
             router: Router::new()?,
             docs: Docs::default(),
@@ -78,6 +86,10 @@ impl Service {
         &self.metrics
     }
 
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
     pub(super) fn next_id(&self) -> HeaderValue {
         self.ids.next()
     }
@@ -89,21 +101,38 @@ impl Service {
         let id = self.ids.of(request.headers());
         let format = format_of(request.headers());
         let route = self.router.find(request.uri().path());
-        let client = Client::of_peer(peer);
+        let mut visit = self.gate.receive(&request, route, peer);
         let inside = InFlight::enter(&self.in_flight);
         let answer = if inside.count > self.max_in_flight {
             Err(Refusal::OVERLOADED)
         } else {
-            self.dispatch(route, request, client).await
+            self.admit(route, request, &mut visit).await
         };
         drop(inside);
         let mut reply = answer.unwrap_or_else(|refusal| refusal.into_reply(format));
         if self.is_draining() && version <= Version::HTTP_11 {
             reply.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        visit.dress(&mut reply.headers);
         self.record(route, &method, reply.status, started.elapsed(), &id);
         reply.headers.insert(REQUEST_ID, id);
         reply.into_response(method == Method::HEAD)
+    }
+
+    async fn admit<B: Body + Unpin>(
+        &self,
+        route: Option<Route>,
+        request: Request<B>,
+        visit: &mut Visit<'_>,
+    ) -> Result<Reply, Refusal> {
+        if let Err(refusal) = visit.admit().await {
+            if visit.is_news() {
+                // The security event `limit_hit` belongs here: once a minute for a network and a class, not for each request.
+                tracing::info!(class = visit.class.name(), "a network is over its rate limit");
+            }
+            return Err(refusal);
+        }
+        self.dispatch(route, request, visit.client).await
     }
 
     async fn dispatch<B: Body + Unpin>(

@@ -14,6 +14,7 @@ use hyper::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::error::{Format, Refusal};
+use super::security;
 use super::service::{REQUEST_ID, Service};
 
 /// What a client begins with that knows that HTTP/2 is spoken here (RFC 9113, section 3.4).
@@ -206,6 +207,7 @@ fn write(refusal: Refusal, service: &Service) -> Vec<u8> {
 fn head(status: StatusCode, id: &str, length: usize) -> String {
     format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n{REQUEST_ID}: {id}\r\n\
-         connection: close\r\n\r\n"
+         {}connection: close\r\n\r\n",
+        security::lines()
     )
 }

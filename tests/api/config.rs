@@ -138,6 +138,11 @@ async fn values_out_of_range_are_errors() {
         .await;
     expect_variable("ROLLCALL__TELEMETRY__LOG_FORMAT", "xml", &["telemetry.log_format", "auto, text or json"]).await;
     expect_variable("ROLLCALL__TELEMETRY__LOG_FILTER", "a=b=c", &["telemetry.log_filter"]).await;
+    expect_variable("ROLLCALL__LIMITS__LOGIN_PER_MINUTE", "-1", &["limits.login_per_minute", "from 0 to 1000000"])
+        .await;
+    expect_variable("ROLLCALL__LIMITS__LOGIN_BURST", "0", &["limits.login_burst", "from 1 to 1000000"]).await;
+    expect_variable("ROLLCALL__LIMITS__KEYS_MAX", "0", &["limits.keys_max"]).await;
+    expect_variable("ROLLCALL__CORS__MAX_AGE_S", "86401", &["cors.max_age_s", "from 0 to 86400"]).await;
     expect_variable("ROLLCALL__HASHING__KERNEL", "md5", &["hashing.kernel", "interleaved or crate"]).await;
 }
 

@@ -62,10 +62,10 @@ async fn every_status_that_an_endpoint_answers_with_is_described() {
     let app = TestApp::start().await;
     let document = document(&app).await;
     for (path, method, statuses) in [
-        ("/", "get", &["200"][..]),
-        (REGISTER, "post", &["201", "400", "408", "409", "413", "415", "422", "500", "503"]),
-        (LOGIN, "post", &["200", "400", "401", "408", "413", "415", "422", "500", "503"]),
-        (ME, "get", &["200", "401", "403", "500", "503"]),
+        ("/", "get", &["200", "429"][..]),
+        (REGISTER, "post", &["201", "400", "408", "409", "413", "415", "422", "429", "500", "503"]),
+        (LOGIN, "post", &["200", "400", "401", "408", "413", "415", "422", "429", "500", "503"]),
+        (ME, "get", &["200", "401", "403", "429", "500", "503"]),
     ] {
         let responses = document["paths"][path][method]["responses"].as_object().unwrap();
         for status in statuses {
@@ -77,7 +77,10 @@ async fn every_status_that_an_endpoint_answers_with_is_described() {
                     assert!(examples.is_some_and(|examples| !examples.is_empty()), "{status} of {path} as {media}");
                 }
             }
-            if *status == "503" {
+            for name in ["RateLimit", "RateLimit-Policy"] {
+                assert!(response["headers"][name]["schema"].is_object(), "{name} of {status} of {path}");
+            }
+            if ["429", "503"].contains(status) {
                 assert!(response["headers"]["Retry-After"].is_object(), "{path}");
             }
             if *status == "401" {
@@ -152,6 +155,34 @@ async fn real_refusals(app: &TestApp, accept: &str) -> Vec<(&'static str, Answer
     app.db.fail().await;
     answers.push((LOGIN, send("POST", LOGIN, json, r#"{"email":"a@example.com","password":"x"}"#.to_owned()).await));
     app.db.recover().await;
+    answers.extend(rate_limited(accept).await);
+    answers
+}
+
+/// Refusals by the limits, of a service that has strict ones.
+async fn rate_limited(accept: &str) -> Vec<(&'static str, Answer)> {
+    let app = TestApp::with(&[
+        ("limits.register_per_minute", "60"),
+        ("limits.register_burst", "1"),
+        ("limits.login_per_minute", "60"),
+        ("limits.login_burst", "1"),
+        ("limits.profile_per_second", "1"),
+        ("limits.profile_burst", "1"),
+        ("limits.other_per_second", "1"),
+        ("limits.other_burst", "1"),
+    ])
+    .await;
+    let mut answers = Vec::new();
+    for (method, path) in [("POST", REGISTER), ("POST", LOGIN), ("GET", ME), ("GET", "/")] {
+        let refused = loop {
+            let request = app.request(method, path).header("accept", accept);
+            let answer = app.send(request.body(Full::default()).unwrap()).await;
+            if answer.status == 429 {
+                break answer;
+            }
+        };
+        answers.push((path, refused));
+    }
     answers
 }
 
@@ -163,7 +194,7 @@ async fn examples_are_what_the_service_really_answers() {
     for (accept, code_at) in [("application/json", "/error/code"), ("application/problem+json", "/code")] {
         let mut seen = 0;
         for (path, answer) in real_refusals(&app, accept).await {
-            let method = if path == ME { "get" } else { "post" };
+            let method = if [ME, "/"].contains(&path) { "get" } else { "post" };
             let body = answer.json();
             let code = body.pointer(code_at).and_then(Value::as_str).unwrap_or_else(|| panic!("{answer:?}")).to_owned();
             let key = (accept.to_owned(), answer.status.as_str().to_owned(), code);
@@ -171,7 +202,7 @@ async fn examples_are_what_the_service_really_answers() {
             assert_eq!(examples.get(&key), Some(&body), "{key:?} of {path}: {answer:?}");
             seen += 1;
         }
-        assert_eq!(seen, 22);
+        assert_eq!(seen, 26);
     }
 }
 

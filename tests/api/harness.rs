@@ -4,6 +4,7 @@ pub mod api;
 pub mod app;
 pub mod postgres;
 pub mod program;
+pub mod redis;
 pub mod scratch;
 pub mod wire;
 

@@ -48,6 +48,11 @@ async fn every_metric_is_there_from_the_start() {
         ("attempts_refused_total", "counter"),
         ("attempts_locks_total", "counter"),
         ("attempts_reaped_total", "counter"),
+        ("limit_decisions_total", "counter"),
+        ("limit_keys", "gauge"),
+        ("limit_overflows_total", "counter"),
+        ("limit_redis_fallbacks_total", "counter"),
+        ("limit_redis_up", "gauge"),
         ("actor_restarts_total", "counter"),
     ] {
         assert!(text.contains(&format!("# TYPE rollcall_{name} {kind}\n")), "{name} in {text}");

@@ -45,6 +45,11 @@ impl TestApp {
             ("hashing.lanes", "2"),
             ("tokens.secret", SECRET),
             ("telemetry.admin_addr", "127.0.0.1:0"),
+            // Limits are in force, but the load of a test comes from one address.
+            ("limits.register_burst", "1000000"),
+            ("limits.login_burst", "1000000"),
+            ("limits.profile_burst", "1000000"),
+            ("limits.other_burst", "1000000"),
         ];
         settings.extend_from_slice(overrides);
         soon("a start", App::start(Config::with(&settings).unwrap())).await

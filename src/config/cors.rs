@@ -1,0 +1,33 @@
+//! `[cors]`: which web pages of other origins may read the answers.
+
+use std::time::Duration;
+
+use super::layers::Layers;
+use super::{ConfigError, Cors, Origins};
+use crate::domain::origin::Origin;
+
+/// A day: browsers keep the answer to a preflight no longer than that, most of them much shorter.
+const MAX_AGE_S: u64 = 86_400;
+const ORIGINS: &str = "cors.allowed_origins";
+
+impl Cors {
+    pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        let names = layers.list(ORIGINS)?;
+        let allowed = match names.as_slice() {
+            [] => Origins::Nobody,
+            ["*"] => Origins::Anybody,
+            names => Origins::Listed(names.iter().map(|name| parse(layers, name)).collect::<Result<_, _>>()?),
+        };
+        Ok(Self { allowed, max_age: Duration::from_secs(layers.number("cors.max_age_s", 0..=MAX_AGE_S)?) })
+    }
+}
+
+fn parse(layers: &Layers, name: &str) -> Result<Origin, ConfigError> {
+    if name == "*" {
+        return Err(layers.refuse(ORIGINS, "must be * alone, or origins without it".to_owned()));
+    }
+    Origin::parse(name).map_err(|error| {
+        let mend = format!("names {name:?}, which {error}; give origins such as https://app.example.com, or *");
+        layers.refuse(ORIGINS, mend)
+    })
+}

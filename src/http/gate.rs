@@ -1,0 +1,87 @@
+//! What every request passes before its route, and what every answer gets on its way out: whose request it is, whether the
+//! limits let it pass, who may read the answer, and what browsers may do with it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hyper::Request;
+use hyper::header::HeaderMap;
+
+use super::client::{Client, Proxies};
+use super::cors::{Cors, Sharing};
+use super::error::Refusal;
+use super::limits::class::Class;
+use super::limits::{Admission, Limits};
+use super::router::Route;
+use super::security;
+use crate::config::Config;
+
+/// The gate of a service.
+#[derive(Debug)]
+pub struct Gate {
+    proxies: Proxies,
+    limits: Arc<Limits>,
+    cors: Cors,
+}
+
+/// One request at the gate.
+#[derive(Debug)]
+pub(super) struct Visit<'a> {
+    gate: &'a Gate,
+    route: Option<Route>,
+    /// What kind of request it is.
+    pub(super) class: Class,
+    /// Who sent it.
+    pub(super) client: Client,
+    admission: Admission<'a>,
+    sharing: Sharing,
+}
+
+impl Gate {
+    /// A gate as `config` has it, with these limits.
+    #[must_use]
+    pub fn new(config: &Config, limits: Arc<Limits>) -> Self {
+        let proxies = Proxies::new(config.server.trusted_proxies.clone());
+        Self { proxies, limits, cors: Cors::new(&config.cors) }
+    }
+
+    /// The limits, whose gauges are set before they are read.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Looks at a request, without asking the limits yet.
+    pub(super) fn receive<B>(&self, request: &Request<B>, route: Option<Route>, peer: IpAddr) -> Visit<'_> {
+        let class = Class::of(route, request.method());
+        Visit {
+            gate: self,
+            route,
+            class,
+            client: self.proxies.client(peer, request.headers()),
+            admission: self.limits.pending(class),
+            sharing: self.cors.sharing(request),
+        }
+    }
+}
+
+impl Visit<'_> {
+    /// Asks the limits; a refusal is why the request may not pass.
+    pub(super) async fn admit(&mut self) -> Result<(), Refusal> {
+        self.admission = self.gate.limits.admit(self.class, self.client.network).await;
+        self.admission.refusal().map_or(Ok(()), Err)
+    }
+
+    /// Whether a refusal is to be told: whoever hammers would fill the record.
+    pub(super) fn is_news(&self) -> bool {
+        self.gate.limits.is_news(self.class, self.client.network)
+    }
+
+    /// Adds to an answer what the gate has to say.
+    pub(super) fn dress(self, headers: &mut HeaderMap) {
+        self.admission.write(headers);
+        if matches!(self.route, Some(Route::Register | Route::Login | Route::Me)) {
+            security::forbid_storing(headers);
+        }
+        self.gate.cors.write(self.sharing, self.route, headers);
+    }
+}

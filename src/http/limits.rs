@@ -1,0 +1,222 @@
+//! Rate limits: how many requests of a kind one network may make, in a burst and in the long run.
+//!
+//! Each class of routes has a token bucket for each network. The buckets are in this process ([`local`]), or, with
+//! `limits.redis_url`, in a Redis that all replicas share ([`shared`]); while it is away, each replica counts alone.
+//! The answers of limited routes say what is left (draft-ietf-httpapi-ratelimit-headers-11).
+
+pub mod class;
+pub mod local;
+pub mod shared;
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use tokio::time::interval;
+
+use super::error::Refusal;
+use crate::config;
+use crate::domain::network::Network;
+use crate::domain::pseudonym::Pseudonyms;
+use crate::telemetry::{Counter, Metrics};
+use class::Class;
+use local::Buckets;
+use shared::{Shared, SharedError};
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// Of one network in one class, the limit's event is told no more often: who hammers would fill the record.
+const NEWS: config::Rate = config::Rate { period: Duration::from_mins(1), burst: std::num::NonZeroU32::MIN };
+/// How often buckets that are full again are thrown away. They are as good as none.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// What a bucket says to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// It may pass, and so many more at once.
+    Allowed {
+        /// Tokens left.
+        remaining: u32,
+    },
+    /// It may not, until then.
+    Refused {
+        /// Until there is a token again.
+        retry_after: Duration,
+    },
+}
+
+/// The limits of all classes.
+#[derive(Debug)]
+pub struct Limits {
+    classes: [Option<Limit>; Class::ALL.len()],
+    shared: Option<Shared>,
+    metrics: Arc<Metrics>,
+}
+
+/// The limit of one class.
+#[derive(Debug)]
+struct Limit {
+    class: Class,
+    rate: config::Rate,
+    buckets: Buckets,
+    news: Buckets,
+    /// `"login";q=240;w=120`
+    policy: HeaderValue,
+    allowed: Counter,
+    refused: Counter,
+}
+
+/// What the limits say to one request, and its answer of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Admission<'a> {
+    limit: Option<&'a Limit>,
+    decision: Option<Decision>,
+}
+
+impl Limits {
+    /// Those that `[limits]` sets.
+    ///
+    /// # Errors
+    /// [`SharedError`] where `limits.redis_url` can't be used.
+    pub fn new(
+        config: &config::Limits,
+        pseudonyms: Arc<Pseudonyms>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, SharedError> {
+        let rates = &config.rates;
+        let limit = |class: Class| {
+            let rate = match class {
+                Class::Register => rates.register,
+                Class::Login => rates.login,
+                Class::Profile => rates.profile,
+                Class::Other => rates.other,
+            };
+            rate.filter(|_| config.enabled).map(|rate| Limit::new(class, rate, rates.keys_max, metrics))
+        };
+        let shared = match &rates.redis_url {
+            Some(url) if config.enabled => Some(Shared::new(url, rates.redis_timeout, pseudonyms, metrics)?),
+            _ => None,
+        };
+        Ok(Self { classes: Class::ALL.map(limit), shared, metrics: Arc::clone(metrics) })
+    }
+
+    /// Takes a token for a request of `class` from `network`, if there is one.
+    pub async fn admit(&self, class: Class, network: Network) -> Admission<'_> {
+        let mut admission = self.pending(class);
+        let Some(limit) = admission.limit else { return admission };
+        let shared = match &self.shared {
+            // Boxed, because hyper keeps room on every connection for the largest answer in the making.
+            Some(shared) if shared.is_there() => Box::pin(shared.take(class, limit.rate, network)).await,
+            Some(shared) => shared.pass(),
+            None => None,
+        };
+        let decision = shared.unwrap_or_else(|| limit.buckets.take(network));
+        match decision {
+            Decision::Allowed { .. } => limit.allowed.inc(),
+            Decision::Refused { .. } => limit.refused.inc(),
+        }
+        admission.decision = Some(decision);
+        admission
+    }
+
+    /// What can be said of a request of `class` before it was asked about.
+    pub(super) fn pending(&self, class: Class) -> Admission<'_> {
+        Admission { limit: self.classes.get(class as usize).and_then(Option::as_ref), decision: None }
+    }
+
+    /// Whether a refusal of `class` to `network` is to be told: once a minute.
+    pub(super) fn is_news(&self, class: Class, network: Network) -> bool {
+        let limit = self.classes.get(class as usize).and_then(Option::as_ref);
+        limit.is_some_and(|limit| matches!(limit.news.take(network), Decision::Allowed { .. }))
+    }
+
+    /// Looks for Redis once, so that the first requests are counted there already.
+    pub async fn open(&self) {
+        if let Some(shared) = &self.shared {
+            shared.open().await;
+        }
+    }
+
+    /// Throws away what is not needed any more and looks after Redis, until dropped.
+    pub async fn tend(self: Arc<Self>) {
+        let sweeping = async {
+            let mut sweeps = interval(SWEEP);
+            loop {
+                sweeps.tick().await;
+                for limit in self.classes.iter().flatten() {
+                    limit.buckets.sweep();
+                    limit.news.sweep();
+                }
+                self.report();
+            }
+        };
+        let sharing = async {
+            if let Some(shared) = &self.shared {
+                shared.tend().await;
+            }
+        };
+        tokio::join!(sweeping, sharing);
+    }
+
+    /// Sets the gauges.
+    pub(super) fn report(&self) {
+        for limit in self.classes.iter().flatten() {
+            let held = i64::try_from(limit.buckets.held()).unwrap_or(i64::MAX);
+            self.metrics.limit_keys.with_label_values(&[limit.class.name()]).set(held);
+        }
+    }
+}
+
+impl Limit {
+    fn new(class: Class, rate: config::Rate, keys_max: usize, metrics: &Metrics) -> Self {
+        let name = class.name();
+        // In this time an empty bucket fills up.
+        let window = whole_seconds(rate.period.saturating_mul(rate.burst.get()));
+        let policy = HeaderValue::try_from(format!("\"{name}\";q={};w={window}", rate.burst));
+        let count = |outcome| metrics.limit_decisions.with_label_values(&[name, outcome]);
+        Self {
+            class,
+            rate,
+            buckets: Buckets::new(rate, keys_max, metrics.limit_overflows.clone()),
+            news: Buckets::new(NEWS, keys_max, metrics.limit_overflows.clone()),
+            policy: policy.unwrap_or_else(|_| HeaderValue::from_static("")),
+            allowed: count("allowed"),
+            refused: count("refused"),
+        }
+    }
+}
+
+impl Admission<'_> {
+    /// The refusal, where there was no token.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self.decision? {
+            Decision::Allowed { .. } => None,
+            Decision::Refused { retry_after } => Some(Refusal::rate_limited(retry_after)),
+        }
+    }
+
+    /// Tells the limit, and what is left of it if it was asked.
+    pub(super) fn write(&self, headers: &mut HeaderMap) {
+        let Some(limit) = self.limit else { return };
+        headers.insert(RATE_LIMIT_POLICY, limit.policy.clone());
+        // `t`: the time until the bucket gains a token at the latest, so that `r` is all there is until then.
+        let (remaining, time) = match self.decision {
+            Some(Decision::Allowed { remaining }) => (remaining, limit.rate.period),
+            Some(Decision::Refused { retry_after }) => (0, retry_after),
+            None => return,
+        };
+        let mut text = String::with_capacity(48);
+        // Writing to a String can't fail.
+        let _ = write!(text, "\"{}\";r={remaining};t={}", limit.class.name(), whole_seconds(time));
+        if let Ok(value) = HeaderValue::try_from(text) {
+            headers.insert(RATE_LIMIT, value);
+        }
+    }
+}
+
+/// Rounded up, at least one.
+fn whole_seconds(time: Duration) -> u64 {
+    (time.as_secs() + u64::from(time.subsec_nanos() > 0)).max(1)
+}

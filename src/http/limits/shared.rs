@@ -1,0 +1,246 @@
+//! Token buckets in a Redis that all replicas share.
+//!
+//! One atomic step of a script takes a token, by Redis's own clock: replicas whose clocks differ count alike. A key holds the
+//! time at which its bucket is full again and expires then. Its name has the network's pseudonym, not the address.
+//!
+//! There is a connection, or there is none. A call that fails or is late drops it, and from then on every request is
+//! counted by its replica alone, at once, until [`Shared::tend`] has a connection again on which a token could be taken.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, RedisError, Script};
+use secrecy::{ExposeSecret, SecretString};
+use thiserror::Error;
+use tokio::time::{sleep, timeout};
+
+use super::Decision;
+use super::class::Class;
+use crate::config::Rate;
+use crate::domain::network::Network;
+use crate::domain::pseudonym::Pseudonyms;
+use crate::telemetry::{Counter, Level, Metrics};
+
+/// The generic cell rate algorithm. A key that holds something else than a time of its own counts as a full bucket; a time
+/// that no bucket of this size can be away from full, as when the limits have changed, as an empty one from now on. Gives 1
+/// and the tokens left, or 0 and the microseconds until there is one.
+const TAKE: &str = r"
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local period, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
+local function keep(full)
+    redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000))
+end
+local held = redis.pcall('GET', KEYS[1])
+local full = type(held) == 'string' and tonumber(held) or now
+if not (full >= now) then full = now end
+if full > now + period * burst then
+    full = now + period * burst
+    keep(full)
+end
+local slack = now + period * (burst - 1) - full
+if slack < 0 then return {0, math.ceil(-slack)} end
+keep(full + period)
+return {1, math.floor(slack / period)}
+";
+const PREFIX: &str = "rollcall:limit:";
+/// To reach Redis, whatever `limits.redis_timeout_ms` grants a call: nobody but the log waits for it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Between two looks, whether it is there or not: requests notice its loss at once, its return within this time.
+const LOOK: Duration = Duration::from_millis(250);
+/// Calls that may be on their way to the connection's task.
+const PIPELINE: usize = 4096;
+
+/// Why Redis can't be asked.
+#[derive(Debug, Error)]
+pub enum SharedError {
+    /// Not an address of one.
+    #[error("limits.redis_url cannot be used: {0}; give redis://HOST:PORT, rediss://HOST:PORT or redis+unix:///PATH")]
+    Url(RedisError),
+    /// It gives no answer, or a wrong one.
+    #[error("limits.redis_url: Redis does not answer: {0}; start it, or correct limits.redis_url")]
+    Away(#[from] Lost),
+}
+
+/// How a call failed.
+#[derive(Debug, Error)]
+pub enum Lost {
+    /// No answer in time.
+    #[error("no answer in time")]
+    Late,
+    /// An error instead of one.
+    #[error("{0}")]
+    Failed(#[from] RedisError),
+}
+
+/// The shared buckets.
+pub struct Shared {
+    client: Client,
+    settings: AsyncConnectionConfig,
+    timeout: Duration,
+    script: Script,
+    pseudonyms: Arc<Pseudonyms>,
+    link: RwLock<Link>,
+    up: Level,
+    fallbacks: Counter,
+}
+
+/// The connection, and the how manieth it is: a late failure on an earlier one is no news of this.
+#[derive(Default)]
+struct Link {
+    number: u64,
+    connection: Option<MultiplexedConnection>,
+    /// Its loss has been told since it was last there.
+    is_told: bool,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shared(…)")
+    }
+}
+
+impl Shared {
+    /// Buckets in the Redis at `url`, which is not asked yet.
+    ///
+    /// # Errors
+    /// [`SharedError::Url`].
+    pub fn new(
+        url: &SecretString,
+        timeout: Duration,
+        pseudonyms: Arc<Pseudonyms>,
+        metrics: &Metrics,
+    ) -> Result<Self, SharedError> {
+        let settings = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(CONNECT_TIMEOUT))
+            .set_pipeline_buffer_size(PIPELINE);
+        Ok(Self {
+            client: Client::open(url.expose_secret()).map_err(SharedError::Url)?,
+            settings,
+            timeout,
+            script: Script::new(TAKE),
+            pseudonyms,
+            link: RwLock::default(),
+            up: metrics.limit_redis_up.clone(),
+            fallbacks: metrics.limit_redis_fallbacks.clone(),
+        })
+    }
+
+    /// Whether there is a connection.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.link.read().unwrap_or_else(PoisonError::into_inner).connection.is_some()
+    }
+
+    /// Leaves the decision to this replica, and counts that.
+    pub fn pass(&self) -> Option<Decision> {
+        self.fallbacks.inc();
+        None
+    }
+
+    /// Takes a token; `None` where Redis is lost, now or before.
+    pub async fn take(&self, class: Class, rate: Rate, network: Network) -> Option<Decision> {
+        let (number, connection) = {
+            let link = self.link.read().unwrap_or_else(PoisonError::into_inner);
+            (link.number, link.connection.clone())
+        };
+        let Some(mut connection) = connection else { return self.pass() };
+        let key = self.pseudonyms.source_text(network);
+        match self.call(&mut connection, class.name(), &key, rate).await {
+            Ok(decision) => Some(decision),
+            Err(error) => {
+                self.lose(number, &error);
+                self.pass()
+            }
+        }
+    }
+
+    async fn call(
+        &self,
+        connection: &mut MultiplexedConnection,
+        class: &str,
+        source: &str,
+        rate: Rate,
+    ) -> Result<Decision, Lost> {
+        let key = format!("{PREFIX}{class}:{source}");
+        // Redis's clock tells microseconds.
+        let period = u64::try_from(rate.period.as_micros()).unwrap_or(u64::MAX).max(1);
+        let mut call = self.script.prepare_invoke();
+        call.key(key).arg(period).arg(rate.burst.get());
+        let (is_allowed, value): (u8, u64) =
+            timeout(self.timeout, call.invoke_async(connection)).await.map_err(|_| Lost::Late)??;
+        Ok(match is_allowed {
+            0 => Decision::Refused { retry_after: Duration::from_micros(value) },
+            _ => Decision::Allowed { remaining: u32::try_from(value).unwrap_or(u32::MAX) },
+        })
+    }
+
+    /// Looks for Redis once.
+    pub async fn open(&self) {
+        if let Err(error) = self.connect().await {
+            let number = self.link.read().unwrap_or_else(PoisonError::into_inner).number;
+            self.lose(number, &error);
+        }
+    }
+
+    /// Keeps a connection as well as can be, until dropped.
+    pub async fn tend(&self) {
+        loop {
+            sleep(LOOK).await;
+            let (number, connection) = {
+                let link = self.link.read().unwrap_or_else(PoisonError::into_inner);
+                (link.number, link.connection.clone())
+            };
+            let looked = match connection {
+                // Notices the loss before a request has to wait for it.
+                Some(mut connection) => self.probe(&mut connection).await,
+                None => self.connect().await,
+            };
+            if let Err(error) = looked {
+                self.lose(number, &error);
+            }
+        }
+    }
+
+    /// Asks the Redis that `limits.redis_url` leads to, as a request would.
+    ///
+    /// # Errors
+    /// [`SharedError::Away`].
+    pub async fn check(&self) -> Result<(), SharedError> {
+        Ok(self.connect().await?)
+    }
+
+    async fn connect(&self) -> Result<(), Lost> {
+        let connecting = self.client.get_multiplexed_async_connection_with_config(&self.settings);
+        let mut connection = timeout(2 * CONNECT_TIMEOUT, connecting).await.map_err(|_| Lost::Late)??;
+        self.probe(&mut connection).await?;
+        let mut link = self.link.write().unwrap_or_else(PoisonError::into_inner);
+        *link = Link { number: link.number + 1, connection: Some(connection), is_told: false };
+        drop(link);
+        self.up.set(1);
+        tracing::info!("Redis answers: limits count for all replicas together");
+        Ok(())
+    }
+
+    /// Takes a token that there always is. That finds a Redis that can be read only, too.
+    async fn probe(&self, connection: &mut MultiplexedConnection) -> Result<(), Lost> {
+        let rate = Rate { period: Duration::from_micros(1), burst: std::num::NonZeroU32::MIN };
+        self.call(connection, "probe", "", rate).await.map(drop)
+    }
+
+    fn lose(&self, number: u64, error: &Lost) {
+        let mut link = self.link.write().unwrap_or_else(PoisonError::into_inner);
+        if link.number != number {
+            return;
+        }
+        link.connection = None;
+        let is_told = std::mem::replace(&mut link.is_told, true);
+        drop(link);
+        self.up.set(0);
+        if !is_told {
+            tracing::warn!(%error, "Redis is lost: until it is back, limits count on this replica alone");
+        }
+    }
+}
