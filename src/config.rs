@@ -4,6 +4,7 @@
 //! of `--config`, `ROLLCALL__SECTION__KEY` variables, and the five variables of the Python service. Variables also come
 //! from a `.env` file in the working directory, where the real environment does not set them.
 
+pub mod https;
 mod layers;
 
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use thiserror::Error;
 use crate::domain::pseudonym::Disclosure;
 use crate::hashing::COST_MAX;
 use crate::hashing::mcf::Cost;
+use https::Https;
 use layers::Layers;
 
 /// Shortest `tokens.secret` in bytes: the width of HS256's hash (RFC 7518, section 3.2).
@@ -51,6 +53,8 @@ pub struct Server {
     pub port: u16,
     /// Connections open at once.
     pub max_connections: usize,
+    /// Of them from one network, while limits are in force.
+    pub max_connections_per_address: usize,
     /// Requests being answered at once.
     pub max_in_flight: usize,
     /// For a request's headers, and for idling between two requests.
@@ -63,6 +67,8 @@ pub struct Server {
     pub body_max_bytes: usize,
     /// For accepted requests to finish when the service stops.
     pub drain_timeout: Duration,
+    /// HTTPS.
+    pub https: Https,
 }
 
 /// `[database]`.
@@ -260,12 +266,14 @@ impl Config {
                 host: layers.text("server.host")?.to_owned(),
                 port: layers.number("server.port", 0..=65_535)?,
                 max_connections: layers.number("server.max_connections", 1..=1_000_000)?,
+                max_connections_per_address: layers.number("server.max_connections_per_address", 1..=1_000_000)?,
                 max_in_flight: layers.number("server.max_in_flight", 1..=1_000_000)?,
                 header_timeout: layers.millis("server.header_timeout_ms")?,
                 body_timeout: layers.millis("server.body_timeout_ms")?,
                 header_max_bytes: layers.number("server.header_max_bytes", 8_192..=1_048_576)?,
                 body_max_bytes: layers.number("server.body_max_bytes", 1_024..=16_777_216)?,
                 drain_timeout: layers.millis("server.drain_timeout_ms")?,
+                https: Https::read(layers)?,
             },
             database: Database {
                 url: layers.secret("database.url")?,

@@ -26,8 +26,8 @@
 //! # The import rule
 //!
 //! Arrows only point down: `main → cli → app → http → actors → {hashing, database} → domain`. [`config`] and [`telemetry`]
-//! are beside: everyone may read settings and count. Every heavy crate has one home: hyper and its kin in `http`, ractor in
-//! `actors`, tokio-postgres and deadpool in `database` and `actors::user`, jsonwebtoken in `actors::token`, bcrypt in
+//! are beside: everyone may read settings and count. Every heavy crate has one home: hyper and its kin in `http`, rustls in
+//! `http::tls` and `database::tls`, ractor in `actors`, tokio-postgres and deadpool in `database` and `actors::user`, jsonwebtoken in `actors::token`, bcrypt in
 //! `hashing`, prometheus in `telemetry`. A status code never appears below `http`, a message enum never above `actors`.
 //! `tests/layout.rs` enforces it.
 
