@@ -21,7 +21,7 @@ const MODULES: [(&str, &[&str]); 9] = [
 ];
 
 /// Crates, and the files that may name them, each by the beginning of its path.
-const HOMES: [(&[&str], &[&str]); 8] = [
+const HOMES: [(&[&str], &[&str]); 10] = [
     (&["hyper", "hyper_util", "http_body_util", "matchit", "utoipa", "utoipa_swagger_ui", "aide"], &["http"]),
     (
         &["ractor"],
@@ -44,6 +44,14 @@ const HOMES: [(&[&str], &[&str]); 8] = [
     ),
     (&["jsonwebtoken"], &["actors/token"]),
     (&["bcrypt"], &["hashing"]),
+    (&["tokio_rustls", "rustls_acme", "x509_parser"], &["http/tls"]),
+    (
+        &["rustls"],
+        &[
+            "http/tls", // To PostgreSQL.
+            "database/tls",
+        ],
+    ),
     (&["prometheus"], &["telemetry"]),
     (&["dotenvy", "toml"], &["config"]),
 ];

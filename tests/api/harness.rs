@@ -5,6 +5,7 @@ pub mod app;
 pub mod postgres;
 pub mod program;
 pub mod scratch;
+pub mod tls;
 pub mod wire;
 
 use std::future::Future;
