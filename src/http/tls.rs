@@ -1,7 +1,7 @@
 //! TLS below HTTP: a handshake within its time, whose ALPN decides which HTTP is spoken, with a certificate that may change.
 //!
 //! TLS 1.2 and 1.3, the cipher suites and the session resumption that rustls has by default. The certificate comes from
-//! [`files`] or from an authority by [`acme`]; [`served`] is what new connections are shown.
+//! `files`, or from an authority by `acme`; `served` is what new connections are shown.
 
 use std::io;
 use std::path::Path;
