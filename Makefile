@@ -3,7 +3,7 @@
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 RUNNER := CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUNNER
 
-.PHONY: run test test-shuffled test-faults test-browser lint doc bench coverage
+.PHONY: run test test-shuffled test-faults test-tls test-browser lint doc bench coverage
 
 run: ## Serve on http://localhost:8000, with a private PostgreSQL cluster unless DATABASE_URL is set
 	@.ci/install cc postgres
@@ -23,6 +23,10 @@ test-faults: ## Kill, freeze, cut and fill up real servers under load (Linux)
 	@.ci/install cc postgres pgbouncer
 	cargo test --test faults -- --test-threads 2
 
+test-tls: ## Try HTTPS with tools of others: pebble (ACME), h2load, testssl.sh (Linux)
+	@.ci/install cc postgres pebble h2load testssl
+	cargo test --test tls -- --test-threads 2
+
 test-browser: ## Try the documents in a real headless Chromium
 	@.ci/install cc postgres chromium npm
 	tests/browser/run
@@ -30,7 +34,7 @@ test-browser: ## Try the documents in a real headless Chromium
 lint: ## Format and clippy
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
-	cargo clippy --test faults -- -D warnings
+	cargo clippy --test faults --test tls -- -D warnings
 
 doc: ## The code's own documentation
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items

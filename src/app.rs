@@ -22,12 +22,14 @@ use crate::http::admin::{self, Admin};
 use crate::http::gate::Gate;
 use crate::http::limits::Limits;
 use crate::http::limits::shared::SharedError;
-use crate::http::server;
 use crate::http::service::Service;
+use crate::http::tls::{Tls, TlsError};
 use crate::telemetry::{Metrics, TelemetryError};
 
+mod front;
 mod secret;
 
+use front::Front;
 pub use secret::SecretError;
 
 /// Longest wait for the table of keys, whatever `database.timeout_ms` is: every replica shall have read it several times
@@ -53,6 +55,9 @@ pub enum AppError {
     /// No hash engines.
     #[error(transparent)]
     Hashing(#[from] StartError),
+    /// No certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// No secret to sign tokens with.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -75,6 +80,8 @@ pub enum AppError {
 pub struct App {
     addr: SocketAddr,
     admin_addr: Option<SocketAddr>,
+    redirect_addr: Option<SocketAddr>,
+    tls: Option<Arc<Tls>>,
     handles: Handles,
     metrics: Arc<Metrics>,
     database: Database,
@@ -90,19 +97,19 @@ impl App {
     /// # Errors
     /// [`AppError`]; whatever had started by then is stopped.
     pub async fn start(config: Config) -> Result<Self, AppError> {
-        // Addresses first: the likeliest mistake should not cost a cluster's start.
-        let listener = listen(&config.server.host, config.server.port).await?;
+        // Addresses and certificates first: the likeliest mistakes should not cost a cluster's start.
+        let metrics = Arc::new(Metrics::new()?);
+        let front = Front::open(&config, &metrics).await?;
         let admin_listener = match config.telemetry.admin_addr {
             Some(addr) => Some(bind(addr, "telemetry.admin_addr").await?),
             None => None,
         };
-        let metrics = Arc::new(Metrics::new()?);
         // Measures the kernel while the database starts or answers.
         let (hashing, panics) = (config.hashing.clone(), metrics.hash_engine_panics.clone());
         let engines = tokio::task::spawn_blocking(move || Engines::start(&hashing, panics));
         let mut database = Database::open(&config.database, &config.data_dir).await?;
         database.keep_running(metrics.db_restarts.clone());
-        match Self::assemble(&config, listener, admin_listener, &database, engines, metrics).await {
+        match Self::assemble(&config, front, admin_listener, &database, engines, metrics).await {
             Ok(parts) => Ok(parts.into_app(database)),
             Err(error) => {
                 database.close().await;
@@ -113,7 +120,7 @@ impl App {
 
     async fn assemble(
         config: &Config,
-        listener: TcpListener,
+        front: Front,
         admin_listener: Option<TcpListener>,
         database: &Database,
         engines: JoinHandle<Result<Engines, StartError>>,
@@ -141,23 +148,42 @@ impl App {
         let service = Service::new(handles.clone(), gate, Arc::clone(&metrics), &config.server)
             .map_err(|error| AppError::Assembly(error.to_string()))?;
         let service = Arc::new(service);
-        let addr = listener.local_addr().map_err(|error| AppError::Assembly(error.to_string()))?;
+        let (addr, redirect_addr, tls) = (front.addr, front.redirect_addr(), front.tls());
         let admin_addr = admin_listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let (stop, stopped) = oneshot::channel();
-        let server = tokio::spawn(server::serve(listener, Arc::clone(&service), config.server.clone(), stopped));
-        let mut helpers =
-            vec![tokio::spawn(database::shrink(pool.clone(), config.database.pool_kept)), tokio::spawn(limits.tend())];
+        let (server, mut helpers) = front.serve(&service, config, stopped);
+        helpers.push(tokio::spawn(database::shrink(pool.clone(), config.database.pool_kept)));
+        helpers.push(tokio::spawn(limits.tend()));
         if let Some(listener) = admin_listener {
             let admin = Admin { service, hasher: handles.hasher.clone(), metrics: Arc::clone(&metrics), pool };
             helpers.push(tokio::spawn(admin::serve(listener, Arc::new(admin))));
         }
-        Ok(Parts { addr, admin_addr, handles, metrics, supervisor, stop, server, helpers })
+        Ok(Parts { addr, admin_addr, redirect_addr, tls, handles, metrics, supervisor, stop, server, helpers })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// How clients begin its URLs.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// Where plain HTTP is sent to HTTPS.
+    #[must_use]
+    pub fn redirect_addr(&self) -> Option<SocketAddr> {
+        self.redirect_addr
+    }
+
+    /// Has the certificate's files looked at now, where there are any.
+    pub fn reload_certificate(&self) {
+        if let Some(tls) = &self.tls {
+            tls.reload();
+        }
     }
 
     /// Where metrics and health are.
@@ -194,6 +220,8 @@ impl App {
 struct Parts {
     addr: SocketAddr,
     admin_addr: Option<SocketAddr>,
+    redirect_addr: Option<SocketAddr>,
+    tls: Option<Arc<Tls>>,
     handles: Handles,
     metrics: Arc<Metrics>,
     supervisor: ActorCell,
@@ -204,8 +232,8 @@ struct Parts {
 
 impl Parts {
     fn into_app(self, database: Database) -> App {
-        let Self { addr, admin_addr, handles, metrics, supervisor, stop, server, helpers } = self;
-        App { addr, admin_addr, handles, metrics, database, supervisor, stop, server, helpers }
+        let Self { addr, admin_addr, redirect_addr, tls, handles, metrics, supervisor, stop, server, helpers } = self;
+        App { addr, admin_addr, redirect_addr, tls, handles, metrics, database, supervisor, stop, server, helpers }
     }
 }
 
@@ -231,16 +259,6 @@ fn signing_secret(config: &Config, is_private: bool, data_dir: &Path) -> Result<
         None if is_private => secret::keep(data_dir),
         None => Err(SecretError::Missing),
     }
-}
-
-async fn listen(host: &str, port: u16) -> Result<TcpListener, AppError> {
-    // An IPv6 address may be written with or without its brackets.
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    TcpListener::bind((host, port)).await.map_err(|cause| AppError::Listen {
-        addr: format!("{host}:{port}"),
-        key: "server.host (API_HOST) and server.port (API_PORT)",
-        cause,
-    })
 }
 
 async fn bind(addr: SocketAddr, key: &'static str) -> Result<TcpListener, AppError> {

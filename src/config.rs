@@ -5,6 +5,7 @@
 //! from a `.env` file in the working directory, where the real environment does not set them.
 
 mod cors;
+pub mod https;
 mod layers;
 mod limits;
 
@@ -22,6 +23,7 @@ use crate::domain::origin::Origin;
 use crate::domain::pseudonym::Disclosure;
 use crate::hashing::COST_MAX;
 use crate::hashing::mcf::Cost;
+use https::Https;
 use layers::Layers;
 
 /// Shortest `tokens.secret` in bytes: the width of HS256's hash (RFC 7518, section 3.2).
@@ -62,6 +64,8 @@ pub struct Server {
     pub port: u16,
     /// Connections open at once.
     pub max_connections: usize,
+    /// Of them from one network, while limits are in force.
+    pub max_connections_per_address: usize,
     /// Requests being answered at once.
     pub max_in_flight: usize,
     /// For a request's headers, and for idling between two requests.
@@ -76,6 +80,8 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// Who may say for whom it passes requests on.
     pub trusted_proxies: Vec<IpNet>,
+    /// HTTPS.
+    pub https: Https,
 }
 
 /// `[database]`.
@@ -344,6 +350,7 @@ impl Config {
                 host: layers.text("server.host")?.to_owned(),
                 port: layers.number("server.port", 0..=65_535)?,
                 max_connections: layers.number("server.max_connections", 1..=1_000_000)?,
+                max_connections_per_address: layers.number("server.max_connections_per_address", 1..=1_000_000)?,
                 max_in_flight: layers.number("server.max_in_flight", 1..=1_000_000)?,
                 header_timeout: layers.millis("server.header_timeout_ms")?,
                 body_timeout: layers.millis("server.body_timeout_ms")?,
@@ -351,6 +358,7 @@ impl Config {
                 body_max_bytes: layers.number("server.body_max_bytes", 1_024..=16_777_216)?,
                 drain_timeout: layers.millis("server.drain_timeout_ms")?,
                 trusted_proxies: limits::proxies(layers)?,
+                https: Https::read(layers)?,
             },
             database: Database {
                 url: layers.secret("database.url")?,

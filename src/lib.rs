@@ -29,10 +29,10 @@
 //! # The import rule
 //!
 //! Arrows only point down: `main → cli → app → http → actors → {hashing, database} → domain`. [`config`] and [`telemetry`]
-//! are beside: everyone may read settings and count. Every heavy crate has one home: hyper and its kin in `http`, ractor in
-//! `actors`, tokio-postgres and deadpool in `database`, `actors::user` and `actors::attempts`, jsonwebtoken in
-//! `actors::token`, bcrypt in `hashing`, governor and redis in `http::limits`, prometheus in `telemetry`. A status code never
-//! appears below `http`, a message enum never above `actors`. `tests/layout.rs` enforces it.
+//! are beside: everyone may read settings and count. Every heavy crate has one home: hyper and its kin in `http`, rustls in
+//! `http::tls` and `database::tls`, governor and redis in `http::limits`, ractor in `actors`, tokio-postgres and deadpool in
+//! `database`, `actors::user` and `actors::attempts`, jsonwebtoken in `actors::token`, bcrypt in `hashing`, prometheus in
+//! `telemetry`. A status code never appears below `http`, a message enum never above `actors`. `tests/layout.rs` enforces it.
 
 #![cfg_attr(coverage, feature(coverage_attribute))]
 

@@ -74,6 +74,14 @@ pub struct Metrics {
     pub http_connections: IntGauge,
     /// Of them, those that nothing happens on.
     pub http_connections_idle: IntGauge,
+    /// Connections closed at once because their network had too many.
+    pub http_connections_refused: IntCounter,
+    /// When the certificate in service expires, in seconds since 1970; 0 without one.
+    pub tls_certificate_expiry: IntGauge,
+    /// Certificates put into service, or kept out of it, by outcome.
+    pub tls_certificate_loads: IntCounterVec,
+    /// Connections that did not get through their TLS handshake, by reason.
+    pub tls_handshake_failures: IntCounterVec,
     /// Jobs waiting for a hasher.
     pub hash_queue_depth: IntGauge,
     /// From a job's arrival to its start.
@@ -159,6 +167,22 @@ impl Metrics {
             )?,
             http_connections: add.gauge("http_connections", "Connections open.")?,
             http_connections_idle: add.gauge("http_connections_idle", "Connections that nothing happens on.")?,
+            http_connections_refused: add.counter(
+                "http_connections_refused_total",
+                "Connections closed at once because their network had too many.",
+            )?,
+            tls_certificate_expiry: add
+                .gauge("tls_certificate_expiry_timestamp_seconds", "When the certificate in service expires.")?,
+            tls_certificate_loads: add.counters(
+                "tls_certificate_loads_total",
+                "Certificates put into service, or kept out of it.",
+                &["outcome"],
+            )?,
+            tls_handshake_failures: add.counters(
+                "tls_handshake_failures_total",
+                "Connections without a completed TLS handshake.",
+                &["reason"],
+            )?,
             hash_queue_depth: add.gauge("hash_queue_depth", "Jobs waiting for a hasher.")?,
             hash_wait: add.histogram("hash_wait_seconds", "Time a job waited for its start.", &request_times)?,
             hash_duration: add.histogram(

@@ -45,6 +45,14 @@ const HOMES: [(&[&str], &[&str]); 10] = [
     ),
     (&["jsonwebtoken"], &["actors/token"]),
     (&["bcrypt"], &["hashing"]),
+    (&["tokio_rustls", "rustls_acme", "x509_parser"], &["http/tls"]),
+    (
+        &["rustls"],
+        &[
+            "http/tls", // To PostgreSQL.
+            "database/tls",
+        ],
+    ),
     (&["prometheus"], &["telemetry"]),
     (&["dotenvy", "toml"], &["config"]),
     (&["governor"], &["http/limits/local"]),

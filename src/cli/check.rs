@@ -8,12 +8,15 @@ use zeroize::Zeroizing;
 use super::{CliError, print};
 use crate::app::{self, AppError};
 use crate::config::Config;
+use crate::config::https::Source;
 use crate::database::{Database, DatabaseError, migrations};
 use crate::domain::password::Password;
 use crate::domain::pseudonym::Pseudonyms;
+use crate::domain::timestamp::rfc3339_millis;
 use crate::hashing::Salt;
 use crate::hashing::engine::{Engines, Job};
 use crate::http::limits::shared::Shared;
+use crate::http::tls;
 use crate::telemetry::Metrics;
 
 /// How long the capacity is measured.
@@ -22,6 +25,10 @@ const MEASURE: Duration = Duration::from_secs(2);
 /// Checks each part in the order of a start, and says what it found.
 pub(super) async fn run(config: &Config) -> Result<(), CliError> {
     print("configuration: good")?;
+    if let Some(Source::Files(files)) = &config.server.https.certificate {
+        let until = tls::check(files).map_err(AppError::from)?;
+        print(&format!("certificate: good (until {})", rfc3339_millis(until)))?;
+    }
     let database = Database::open(&config.database, &config.data_dir).await?;
     let metrics = Arc::new(Metrics::new()?);
     let checked = check_database(&database).await;

@@ -109,6 +109,12 @@ impl Refusal {
     /// 400: not HTTP.
     pub const MALFORMED_REQUEST: Self =
         Self::new(StatusCode::BAD_REQUEST, "malformed_request", "The request is not valid HTTP").closing();
+    /// 400: the redirect to HTTPS knows no host.
+    pub const BAD_HOST: Self =
+        Self::new(StatusCode::BAD_REQUEST, "bad_host", "The request does not say of which host").closing();
+    /// 400: plain HTTP, where HTTPS is spoken.
+    pub const NOT_TLS: Self =
+        Self::new(StatusCode::BAD_REQUEST, "tls_required", "This port speaks HTTPS only").closing();
     /// 414: the path is too long.
     pub const URI_TOO_LONG: Self =
         Self::new(StatusCode::URI_TOO_LONG, "uri_too_long", "The path is too long").closing();

@@ -4,7 +4,8 @@
 //! `LOOK`, hyper's buffers and state (some 30 KB) are dropped and only the stream is kept, until its next byte: ten
 //! thousand clients that keep a connection each and say little cost what their sockets cost.
 //!
-//! TLS belongs between `Connections::serve`'s stream and hyper: what is served is any `AsyncRead + AsyncWrite`.
+//! What is served is any `AsyncRead + AsyncWrite`: a TCP stream, or TLS over one. The connection closes at once where its
+//! network has too many already.
 
 use std::convert::Infallible;
 use std::io;
@@ -18,15 +19,17 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::networks::{Networks, Place};
 use super::service::Service;
-use super::wire::{Opening, Wire};
+use super::tls::{HandshakeError, Tls};
+use super::wire::{self, Opening, Spoken, Wire};
 use crate::config;
 
 /// Pause where the system has no file descriptor left: trying again at once would spin.
@@ -36,15 +39,32 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const LINGER: Duration = Duration::from_millis(300);
 /// How often a served connection is looked at: one that was silent from one look to the next is idle.
 const LOOK: Duration = Duration::from_millis(250);
+/// For the last bytes to a client that is about to be left.
+const FAREWELL: Duration = Duration::from_millis(500);
 /// Streams that one HTTP/2 connection may have open.
 const H2_STREAMS: u32 = 128;
 /// How far headers may go over the limit before hyper itself refuses them, bare of the service's words: what lies between is
 /// refused by the service. In limits.
 const H2_HEADER_LISTS: usize = 4;
 
+/// What stands between the listener and the service.
+#[derive(Debug, Clone)]
+pub struct Entrance {
+    /// What encrypts; `None`: plain HTTP.
+    pub tls: Option<Arc<Tls>>,
+    /// How many connections each network has; `None`: as many as it likes.
+    pub networks: Option<Arc<Networks>>,
+}
+
 /// Serves connections of `listener` until `stop` fires, then drains them: `drain_timeout` at the most.
-pub async fn serve(listener: TcpListener, service: Arc<Service>, config: config::Server, stop: oneshot::Receiver<()>) {
-    let connections = Arc::new(Connections::new(service, &config));
+pub async fn serve(
+    listener: TcpListener,
+    entrance: Entrance,
+    service: Arc<Service>,
+    config: config::Server,
+    stop: oneshot::Receiver<()>,
+) {
+    let connections = Arc::new(Connections::new(service, entrance, &config));
     let stopping = async {
         let _ = stop.await;
         connections.service.drain();
@@ -64,6 +84,7 @@ pub async fn serve(listener: TcpListener, service: Arc<Service>, config: config:
 
 struct Connections {
     service: Arc<Service>,
+    entrance: Entrance,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     slots: Arc<Semaphore>,
@@ -74,7 +95,7 @@ struct Connections {
 }
 
 impl Connections {
-    fn new(service: Arc<Service>, config: &config::Server) -> Self {
+    fn new(service: Arc<Service>, entrance: Entrance, config: &config::Server) -> Self {
         // Without a timer hyper has no timeouts at all.
         let mut http1 = http1::Builder::new();
         http1.timer(TokioTimer::new()).header_read_timeout(config.header_timeout).max_buf_size(config.header_max_bytes);
@@ -87,7 +108,7 @@ impl Connections {
             .max_header_list_size(u32::try_from(H2_HEADER_LISTS * config.header_max_bytes).unwrap_or(u32::MAX));
         let slots = Arc::new(Semaphore::new(config.max_connections));
         let (open, closing) = (TaskTracker::new(), CancellationToken::new());
-        Self { service, http1, http2, slots, header_timeout: config.header_timeout, open, closing }
+        Self { service, entrance, http1, http2, slots, header_timeout: config.header_timeout, open, closing }
     }
 
     async fn accept(self: &Arc<Self>, listener: &TcpListener) {
@@ -95,9 +116,14 @@ impl Connections {
             let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, peer)) => {
+                    let place = self.entrance.networks.as_ref().map(|networks| networks.enter(peer.ip()));
+                    if matches!(place, Some(None)) {
+                        self.service.metrics().http_connections_refused.inc();
+                        continue;
+                    }
                     // Answers are written whole; waiting to fill a packet would only delay them.
                     let _ = stream.set_nodelay(true);
-                    self.open.spawn(Arc::clone(self).run(stream, peer.ip(), slot));
+                    self.open.spawn(Arc::clone(self).run(stream, peer.ip(), (slot, place.flatten())));
                 }
                 Err(error) if is_of_the_client(&error) => {}
                 Err(error) => {
@@ -108,24 +134,60 @@ impl Connections {
         }
     }
 
-    async fn run<S>(self: Arc<Self>, stream: S, peer: IpAddr, _slot: OwnedSemaphorePermit)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn run(self: Arc<Self>, stream: TcpStream, peer: IpAddr, held: (OwnedSemaphorePermit, Option<Place>)) {
         let connections = &self.service.metrics().http_connections;
         connections.inc();
-        if let Err(error) = self.serve(stream, peer).await {
+        let served = match &self.entrance.tls {
+            None => self.serve(stream, Spoken::Either, peer).await,
+            // Boxed, because the larger of both would be kept for either.
+            Some(tls) => Box::pin(self.serve_tls(tls, stream, peer)).await,
+        };
+        if let Err(error) = served {
             tracing::debug!(%error, "a connection ended early");
         }
+        // Whoever sees the connection gone finds its place free.
+        drop(held);
         connections.dec();
     }
 
+    /// Serves one connection that is to be encrypted.
+    async fn serve_tls(&self, tls: &Tls, stream: TcpStream, peer: IpAddr) -> Result<(), hyper::Error> {
+        let agreed = tokio::select! {
+            agreed = Box::pin(tls.handshake(stream)) => agreed,
+            () = self.closing.cancelled() => return Ok(()),
+        };
+        match agreed {
+            Ok((stream, spoken)) => return self.serve(stream, spoken, peer).await,
+            Err(HandshakeError::PlainHttp(stream)) => self.refuse_plain_http(stream).await,
+            Err(HandshakeError::Left) => {}
+            Err(HandshakeError::Challenge) => tracing::debug!("an authority has seen its challenge"),
+            Err(HandshakeError::TimedOut) => tracing::debug!("a handshake took too long"),
+            Err(HandshakeError::Failed(error)) => tracing::debug!(%error, "a handshake failed"),
+        }
+        Ok(())
+    }
+
+    /// Says what is wrong to a client that would not understand TLS.
+    async fn refuse_plain_http(&self, mut stream: TcpStream) {
+        let said = timeout(FAREWELL, async {
+            stream.write_all(&wire::not_tls(&self.service)).await?;
+            stream.shutdown().await?;
+            // Closed with something unread, the connection would be reset and the answer lost.
+            let mut rest = [0; 1024];
+            while stream.read(&mut rest).await? > 0 {}
+            Ok::<_, io::Error>(())
+        });
+        if !matches!(said.await, Ok(Ok(()))) {
+            tracing::debug!("a client of plain HTTP left early");
+        }
+    }
+
     /// Serves one connection to its end.
-    async fn serve<S>(&self, stream: S, peer: IpAddr) -> Result<(), hyper::Error>
+    async fn serve<S>(&self, stream: S, spoken: Spoken, peer: IpAddr) -> Result<(), hyper::Error>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let mut wire = Wire::new(stream, Arc::clone(&self.service));
+        let mut wire = Wire::new(stream, Arc::clone(&self.service), spoken);
         loop {
             let idle = &self.service.metrics().http_connections_idle;
             idle.inc();
@@ -138,7 +200,11 @@ impl Connections {
             match opening {
                 Some(Opening::Http1) => {}
                 Some(Opening::Http2) => return Box::pin(self.serve_http2(wire, peer)).await,
-                Some(Opening::End) | None => return Ok(()),
+                Some(Opening::End) | None => {
+                    // TLS says that it ends, so that nobody can cut it off unseen.
+                    let _ = timeout(FAREWELL, wire.shutdown()).await;
+                    return Ok(());
+                }
             }
             match Box::pin(self.serve_http1(wire, peer)).await? {
                 Some(idle) => wire = idle,

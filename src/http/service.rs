@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::body::{Body, Bytes};
-use hyper::header::{ACCEPT, ALLOW, CONNECTION, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{ACCEPT, ALLOW, CONNECTION, HeaderMap, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::body::{self, Fields};
@@ -20,6 +20,7 @@ use super::reply::Reply;
 use super::router::{Route, Router};
 use crate::actors::Handles;
 use crate::config;
+use crate::config::https::Https;
 use crate::telemetry::{Metrics, seconds};
 
 /// The header that ties an answer to its line in the log.
@@ -38,6 +39,8 @@ pub struct Service {
     header_max_bytes: usize,
     body_max_bytes: usize,
     body_timeout: Duration,
+    /// What browsers are told of HTTPS, where it is spoken.
+    transport_security: Option<HeaderValue>,
     ids: RequestIds,
     draining: AtomicBool,
     in_flight: AtomicUsize,
@@ -64,6 +67,7 @@ impl Service {
             header_max_bytes: config.header_max_bytes,
             body_max_bytes: config.body_max_bytes,
             body_timeout: config.body_timeout,
+            transport_security: transport_security(&config.https),
             ids: RequestIds::default(),
             draining: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
@@ -88,6 +92,10 @@ impl Service {
 
     pub(super) fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    pub(super) fn transport_security(&self) -> Option<&HeaderValue> {
+        self.transport_security.as_ref()
     }
 
     pub(super) fn next_id(&self) -> HeaderValue {
@@ -116,6 +124,9 @@ impl Service {
         visit.dress(&mut reply.headers);
         self.record(route, &method, reply.status, started.elapsed(), &id);
         reply.headers.insert(REQUEST_ID, id);
+        if let Some(policy) = &self.transport_security {
+            reply.headers.insert(STRICT_TRANSPORT_SECURITY, policy.clone());
+        }
         reply.into_response(method == Method::HEAD)
     }
 
@@ -223,6 +234,12 @@ fn options(route: Route) -> Reply {
     let mut reply = Reply::new(StatusCode::NO_CONTENT, Bytes::new());
     reply.headers.insert(ALLOW, HeaderValue::from_static(route.allow()));
     reply
+}
+
+/// RFC 6797; over plain HTTP it says nothing (section 7.2).
+fn transport_security(config: &Https) -> Option<HeaderValue> {
+    config.certificate.as_ref()?;
+    HeaderValue::try_from(format!("max-age={}", config.hsts_max_age?.as_secs())).ok()
 }
 
 fn is_known(method: &Method) -> bool {

@@ -4,6 +4,7 @@
 //! recognized as they are written: a head of status 400, 414, 431 or 505 without the `x-request-id` that every answer of
 //! the service carries. What goes out in its place is the refusal that clients know.
 
+use std::fmt::Write as _;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use hyper::StatusCode;
+use hyper::header::{HeaderValue, STRICT_TRANSPORT_SECURITY};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::error::{Format, Refusal};
@@ -28,10 +30,21 @@ pub struct Wire<S> {
     activity: Arc<Activity>,
     /// Bytes that were read ahead, to be read again.
     ahead: Vec<u8>,
-    is_new: bool,
+    spoken: Spoken,
     /// A refusal on its way out, and how much of it has gone.
     refusal: Vec<u8>,
     sent: usize,
+}
+
+/// Which HTTP is spoken on a connection, as far as is known before its first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spoken {
+    /// The first bytes tell.
+    Either,
+    /// HTTP/1.
+    Http1,
+    /// HTTP/2.
+    Http2,
 }
 
 /// What a connection begins with.
@@ -74,13 +87,17 @@ impl Activity {
         self.has_moved.store(true, Ordering::Relaxed);
         self.is_blocked.store(is_blocked, Ordering::Relaxed);
     }
+
+    fn flushed(&self, is_blocked: bool) {
+        self.is_blocked.store(is_blocked, Ordering::Relaxed);
+    }
 }
 
 impl<S> Wire<S> {
     /// A stream for one connection.
-    pub fn new(stream: S, service: Arc<Service>) -> Self {
+    pub fn new(stream: S, service: Arc<Service>, spoken: Spoken) -> Self {
         let (ahead, refusal) = (Vec::new(), Vec::new());
-        Self { stream, service, activity: Arc::default(), ahead, is_new: true, refusal, sent: 0 }
+        Self { stream, service, activity: Arc::default(), ahead, spoken, refusal, sent: 0 }
     }
 
     /// What watches it.
@@ -92,7 +109,7 @@ impl<S> Wire<S> {
     #[must_use]
     pub fn reopen(mut self, unread: &[u8]) -> Self {
         self.ahead.splice(..0, unread.iter().copied());
-        self.is_new = false;
+        self.spoken = Spoken::Http1;
         self
     }
 }
@@ -105,18 +122,26 @@ impl<S: AsyncRead + Unpin> Wire<S> {
     pub async fn opening(&mut self) -> io::Result<Opening> {
         loop {
             if !self.ahead.is_empty() {
-                if !self.is_new || !HTTP2_PREFACE.starts_with(&self.ahead) {
-                    return Ok(Opening::Http1);
-                }
-                if self.ahead.len() == HTTP2_PREFACE.len() {
-                    return Ok(Opening::Http2);
+                match self.spoken {
+                    Spoken::Http1 => return Ok(Opening::Http1),
+                    Spoken::Either if !HTTP2_PREFACE.starts_with(&self.ahead) => return Ok(Opening::Http1),
+                    // What was agreed on and does not come is hyper's to refuse.
+                    Spoken::Http2 if !HTTP2_PREFACE.starts_with(&self.ahead) => return Ok(Opening::Http2),
+                    Spoken::Either | Spoken::Http2 if self.ahead.len() == HTTP2_PREFACE.len() => {
+                        return Ok(Opening::Http2);
+                    }
+                    Spoken::Either | Spoken::Http2 => {}
                 }
             }
             let mut bytes = [0; HTTP2_PREFACE.len()];
             let room = bytes.get_mut(self.ahead.len()..).unwrap_or_default();
             let count = self.stream.read(room).await?;
             if count == 0 {
-                return Ok(if self.ahead.is_empty() { Opening::End } else { Opening::Http1 });
+                return Ok(match self.spoken {
+                    _ if self.ahead.is_empty() => Opening::End,
+                    Spoken::Http2 => Opening::Http2,
+                    Spoken::Either | Spoken::Http1 => Opening::Http1,
+                });
             }
             self.ahead.extend_from_slice(room.get(..count).unwrap_or_default());
         }
@@ -156,7 +181,7 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if let Some(refusal) = own_refusal(buf) {
-            self.refusal = write(refusal, &self.service);
+            self.refusal = write(refusal, &self.service, self.service.transport_security());
             self.sent = 0;
             // The rest goes out with the flush that follows.
             let _ = self.poll_refusal(cx)?;
@@ -170,7 +195,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_refusal(cx))?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        // TLS takes what the socket does not take yet.
+        self.activity.flushed(flushed.is_pending());
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -193,13 +221,23 @@ fn own_refusal(buf: &[u8]) -> Option<Refusal> {
     (!has_id).then_some(refusal)
 }
 
-fn write(refusal: Refusal, service: &Service) -> Vec<u8> {
+/// The whole answer to a client that speaks plain HTTP where HTTPS is spoken.
+pub(super) fn not_tls(service: &Service) -> Vec<u8> {
+    write(Refusal::NOT_TLS, service, None)
+}
+
+fn write(refusal: Refusal, service: &Service, transport_security: Option<&HeaderValue>) -> Vec<u8> {
     let status = refusal.status;
     service.metrics().http_requests.with_label_values(&["unknown", status.as_str()]).inc();
     let reply = refusal.into_reply(Format::Envelope);
     let id = service.next_id();
     tracing::info!(status = status.as_u16(), request_id = id.to_str().unwrap_or_default(), "malformed request");
-    let mut text = head(status, id.to_str().unwrap_or_default(), reply.body.len()).into_bytes();
+    let mut text = head(status, id.to_str().unwrap_or_default(), reply.body.len());
+    if let Some(policy) = transport_security {
+        let _ = write!(text, "{STRICT_TRANSPORT_SECURITY}: {}\r\n", policy.to_str().unwrap_or_default());
+    }
+    text.push_str("\r\n");
+    let mut text = text.into_bytes();
     text.extend_from_slice(&reply.body);
     text
 }
@@ -207,7 +245,7 @@ fn write(refusal: Refusal, service: &Service) -> Vec<u8> {
 fn head(status: StatusCode, id: &str, length: usize) -> String {
     format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n{REQUEST_ID}: {id}\r\n\
-         {}connection: close\r\n\r\n",
+         {}connection: close\r\n",
         security::lines()
     )
 }

@@ -6,6 +6,7 @@ pub mod postgres;
 pub mod program;
 pub mod redis;
 pub mod scratch;
+pub mod tls;
 pub mod wire;
 
 use std::future::Future;

@@ -31,6 +31,8 @@ async fn every_metric_is_there_from_the_start() {
         ("http_request_duration_seconds", "histogram"),
         ("http_connections", "gauge"),
         ("http_connections_idle", "gauge"),
+        ("http_connections_refused_total", "counter"),
+        ("tls_certificate_expiry_timestamp_seconds", "gauge"),
         ("hash_queue_depth", "gauge"),
         ("hash_wait_seconds", "histogram"),
         ("hash_duration_seconds", "histogram"),

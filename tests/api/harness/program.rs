@@ -120,7 +120,7 @@ impl Start {
 
 /// A running program. Killed when dropped.
 pub struct Program {
-    pid: Pid,
+    pub pid: Pid,
     stdout: watch::Receiver<String>,
     stderr: watch::Receiver<String>,
     exit: watch::Receiver<Option<ExitStatus>>,
@@ -169,12 +169,17 @@ impl Program {
         assert!(seen, "{text:?} in {}", self.stderr());
     }
 
+    pub fn stdout(&self) -> String {
+        self.stdout.borrow().clone()
+    }
+
     /// Waits until it says that it listens.
     pub async fn ready(mut self) -> Service {
         let said = soon("listening", self.stdout.wait_for(|text| text.contains('\n'))).await.is_ok();
         assert!(said, "it ended: {}", self.stderr());
         let line = self.stdout.borrow().clone();
-        let addr = line.trim_end().strip_prefix("listening on http://").expect("the line").parse().unwrap();
+        let (_, addr) = line.trim_end().strip_prefix("listening on ").expect("the line").split_once("://").unwrap();
+        let addr = addr.parse().unwrap();
         Service { program: self, api: Api::new(addr) }
     }
 

@@ -1,0 +1,81 @@
+//! What clients reach: the listener, its certificate, and the listener that redirects to it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::{AppError, bind};
+use crate::config::Config;
+use crate::http::networks::Networks;
+use crate::http::redirect::{self, Redirect};
+use crate::http::server::{self, Entrance};
+use crate::http::service::Service;
+use crate::http::tls::{Tls, Upkeep};
+use crate::telemetry::Metrics;
+
+/// Listeners that nobody serves yet.
+pub(super) struct Front {
+    /// Where it listens.
+    pub(super) addr: SocketAddr,
+    listener: TcpListener,
+    redirect: Option<TcpListener>,
+    tls: Option<(Arc<Tls>, Upkeep)>,
+}
+
+impl Front {
+    /// Listens, and reads the certificate.
+    pub(super) async fn open(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, AppError> {
+        let listener = listen(&config.server.host, config.server.port).await?;
+        let addr = listener.local_addr().map_err(|error| AppError::Assembly(error.to_string()))?;
+        let redirect = match config.server.https.redirect_addr {
+            Some(addr) => Some(bind(addr, "server.redirect_addr").await?),
+            None => None,
+        };
+        let tls = Tls::open(&config.server.https, &config.data_dir, metrics)?;
+        Ok(Self { addr, listener, redirect, tls: tls.map(|(tls, upkeep)| (Arc::new(tls), upkeep)) })
+    }
+
+    pub(super) fn redirect_addr(&self) -> Option<SocketAddr> {
+        self.redirect.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    pub(super) fn tls(&self) -> Option<Arc<Tls>> {
+        self.tls.as_ref().map(|(tls, _)| Arc::clone(tls))
+    }
+
+    /// Serves until `stopped`; gives what ends by itself then, and what is to be aborted after that.
+    pub(super) fn serve(
+        self,
+        service: &Arc<Service>,
+        config: &Config,
+        stopped: oneshot::Receiver<()>,
+    ) -> (JoinHandle<()>, Vec<JoinHandle<()>>) {
+        let networks = config
+            .limits
+            .enabled
+            .then(|| Networks::new(config.server.max_connections_per_address, config.server.trusted_proxies.clone()));
+        let (tls, upkeep) = self.tls.unzip();
+        let entrance = Entrance { tls: tls.clone(), networks: networks.clone() };
+        let server = server::serve(self.listener, entrance, Arc::clone(service), config.server.clone(), stopped);
+        let mut helpers: Vec<_> = upkeep.into_iter().map(|upkeep| tokio::spawn(upkeep.run())).collect();
+        if let (Some(listener), Some(tls)) = (self.redirect, tls) {
+            let port = config.server.https.redirect_port.unwrap_or_else(|| self.addr.port());
+            let redirect = Arc::new(Redirect { service: Arc::clone(service), tls, networks, port });
+            helpers.push(tokio::spawn(redirect::serve(listener, redirect, config.server.clone())));
+        }
+        (tokio::spawn(server), helpers)
+    }
+}
+
+async fn listen(host: &str, port: u16) -> Result<TcpListener, AppError> {
+    // An IPv6 address may be written with or without its brackets.
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    TcpListener::bind((host, port)).await.map_err(|cause| AppError::Listen {
+        addr: format!("{host}:{port}"),
+        key: "server.host (API_HOST) and server.port (API_PORT)",
+        cause,
+    })
+}

@@ -1,0 +1,129 @@
+//! A certificate from files: read at the start, and again when they change.
+//!
+//! Whoever renews a certificate writes two files, one after the other, so that for a moment they do not belong together.
+//! A pair that is broken is therefore looked at twice before anything is said of it; what was in service stays.
+
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use thiserror::Error;
+use time::OffsetDateTime;
+use tokio::sync::Notify;
+use tokio::time::{Duration, interval};
+use zeroize::Zeroizing;
+
+use super::certificate::{Certificate, Flaw};
+use super::served::Served;
+use crate::config::https::Files;
+
+/// Why a pair of files can't be used: the key that names the file, the file, and what is wrong with it.
+#[derive(Debug, Error)]
+#[error("{key} {path} {flaw}", path = .path.display())]
+pub struct PairError {
+    key: &'static str,
+    path: PathBuf,
+    flaw: Flaw,
+}
+
+/// What tells one state of both files from the next: when, how long and which. A file that is away has nothing to tell.
+type Stamp = [Option<(i64, i64, i64, i64, u64, u64)>; 2];
+
+/// A pair of files.
+#[derive(Debug)]
+pub(super) struct Pair {
+    files: Files,
+    /// Of the pair in service.
+    stamp: Stamp,
+    /// What was wrong at the last look, and whether it has been told.
+    doubt: Option<(String, bool)>,
+}
+
+impl Pair {
+    /// Reads the pair.
+    ///
+    /// # Errors
+    /// [`PairError`], also where the certificate does not hold now.
+    pub(super) fn open(files: &Files) -> Result<(Self, Certificate), PairError> {
+        // Taken before reading: what changes meanwhile is seen at the next look.
+        let stamp = stamp(files);
+        let certificate = read(files, OffsetDateTime::now_utc())?;
+        Ok((Self { files: files.clone(), stamp, doubt: None }, certificate))
+    }
+
+    /// Looks at the files every `pause`, and at once when told to, until dropped.
+    pub(super) async fn watch(mut self, pause: Duration, served: Arc<Served>, at_once: Arc<Notify>) {
+        let mut looks = interval(pause);
+        loop {
+            let is_told_to = tokio::select! {
+                _ = looks.tick() => false,
+                () = at_once.notified() => true,
+            };
+            let served = Arc::clone(&served);
+            // A file may lie on a disk that is far away.
+            let looked = tokio::task::spawn_blocking(move || {
+                self.look(&served, is_told_to);
+                self
+            });
+            match looked.await {
+                Ok(pair) => self = pair,
+                Err(error) => return tracing::error!(%error, "the certificate's files are not looked at any more"),
+            }
+        }
+    }
+
+    fn look(&mut self, served: &Served, is_told_to: bool) {
+        served.tell_expiry(OffsetDateTime::now_utc());
+        let stamp = stamp(&self.files);
+        if stamp == self.stamp && !is_told_to {
+            self.doubt = None;
+            return;
+        }
+        match read(&self.files, OffsetDateTime::now_utc()) {
+            Ok(certificate) => {
+                served.put(certificate);
+                self.stamp = stamp;
+                self.doubt = None;
+            }
+            Err(error) => self.doubt(served, error.to_string(), is_told_to),
+        }
+    }
+
+    fn doubt(&mut self, served: &Served, error: String, is_told_to: bool) {
+        let (is_known, was_told) = match &self.doubt {
+            Some((known, was_told)) => (*known == error, *was_told),
+            None => (false, false),
+        };
+        let tells = is_told_to || (is_known && !was_told);
+        if tells {
+            served.count_failure();
+            tracing::warn!("the certificate in service stays: {error}");
+        }
+        self.doubt = Some((error, tells || (is_known && was_told)));
+    }
+}
+
+fn read(files: &Files, now: OffsetDateTime) -> Result<Certificate, PairError> {
+    let of_certificate = |flaw| PairError { key: "server.tls_cert_file", path: files.certificate.clone(), flaw };
+    let of_key = |flaw| PairError { key: "server.tls_key_file", path: files.key.clone(), flaw };
+    let chain = fs::read(&files.certificate).map_err(|cause| of_certificate(Flaw::Unreadable(cause)))?;
+    let key = read_secret(&files.key).map_err(of_key)?;
+    let certificate = Certificate::parse(&chain, &key)
+        .map_err(|flaw| if flaw.is_of_key() { of_key(flaw) } else { of_certificate(flaw) })?;
+    certificate.check(now).map_err(of_certificate)?;
+    Ok(certificate)
+}
+
+fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Flaw> {
+    let text = Zeroizing::new(fs::read(path).map_err(Flaw::Unreadable)?);
+    if text.iter().all(u8::is_ascii_whitespace) { Err(Flaw::Empty) } else { Ok(text) }
+}
+
+fn stamp(files: &Files) -> Stamp {
+    let of = |metadata: Metadata| {
+        let (written, changed) = ((metadata.mtime(), metadata.mtime_nsec()), (metadata.ctime(), metadata.ctime_nsec()));
+        (written.0, written.1, changed.0, changed.1, metadata.size(), metadata.ino())
+    };
+    [&files.certificate, &files.key].map(|path| fs::metadata(path).ok().map(of))
+}

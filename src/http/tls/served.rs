@@ -1,0 +1,87 @@
+//! The certificate that new connections are shown, and its place in the metrics.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls_acme::{ResolvesServerCertAcme, is_tls_alpn_challenge};
+use time::OffsetDateTime;
+use tokio::sync::watch;
+
+use super::certificate::Certificate;
+use crate::domain::timestamp::rfc3339_millis;
+use crate::telemetry::Metrics;
+
+/// The certificate in service. Connections that are open keep the one that they were shown.
+pub(in crate::http) struct Served {
+    current: watch::Sender<Option<Certificate>>,
+    /// What answers an authority that wants to see whether a name is ours.
+    challenges: watch::Sender<Option<Arc<ResolvesServerCertAcme>>>,
+    has_told_expiry: AtomicBool,
+    metrics: Arc<Metrics>,
+}
+
+impl Served {
+    /// Nothing in service yet.
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        let (current, challenges) = (watch::Sender::new(None), watch::Sender::new(None));
+        Self { current, challenges, has_told_expiry: AtomicBool::new(false), metrics }
+    }
+
+    /// Shows `certificate` to new connections from now on.
+    pub(super) fn put(&self, certificate: Certificate) {
+        if self.current.borrow().as_ref().is_some_and(|current| current.is(&certificate)) {
+            return;
+        }
+        let until = certificate.not_after;
+        self.metrics.tls_certificate_expiry.set(until.unix_timestamp());
+        self.metrics.tls_certificate_loads.with_label_values(&["loaded"]).inc();
+        self.has_told_expiry.store(false, Ordering::Relaxed);
+        self.current.send_replace(Some(certificate));
+        tracing::info!(until = rfc3339_millis(until), "a certificate is in service");
+    }
+
+    /// One did not come into service.
+    pub(super) fn count_failure(&self) {
+        self.metrics.tls_certificate_loads.with_label_values(&["failed"]).inc();
+    }
+
+    pub(super) fn answer_challenges_by(&self, resolver: Arc<ResolvesServerCertAcme>) {
+        self.challenges.send_replace(Some(resolver));
+    }
+
+    /// What the http-01 challenge `token` is to be answered with.
+    pub(in crate::http) fn key_authorization(&self, token: &str) -> Option<String> {
+        self.challenges.borrow().as_ref()?.get_http_01_key_auth(token)
+    }
+
+    pub(super) fn current(&self) -> Option<Certificate> {
+        self.current.borrow().clone()
+    }
+
+    /// Says once of a certificate that it has expired.
+    pub(super) fn tell_expiry(&self, now: OffsetDateTime) {
+        let flaw = self.current.borrow().as_ref().and_then(|certificate| certificate.check(now).err());
+        if flaw.is_some() && !self.has_told_expiry.swap(true, Ordering::Relaxed) {
+            tracing::warn!("the certificate in service has expired; clients refuse it until it is renewed");
+        }
+    }
+}
+
+impl ResolvesServerCert for Served {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if is_tls_alpn_challenge(&hello) {
+            let challenges = self.challenges.borrow().clone();
+            return challenges?.resolve(hello);
+        }
+        self.current.borrow().as_ref().map(|certificate| Arc::clone(&certificate.key))
+    }
+}
+
+impl fmt::Debug for Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Served(…)")
+    }
+}
