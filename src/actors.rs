@@ -2,6 +2,7 @@
 //!
 //! Handlers are the only place where steps are joined: actors never call each other.
 
+pub mod audit;
 pub mod hasher;
 pub mod supervisor;
 pub mod token;
@@ -17,9 +18,11 @@ use secrecy::SecretString;
 use thiserror::Error;
 
 use crate::config;
+use crate::domain::pseudonym::Pseudonyms;
 use crate::hashing::engine::Engines;
 use crate::telemetry::Metrics;
 
+pub use audit::AuditHandle;
 pub use hasher::HasherHandle;
 pub use token::TokenHandle;
 pub use user::UserHandle;
@@ -33,6 +36,8 @@ pub struct Handles {
     pub hasher: HasherHandle,
     /// Tokens.
     pub tokens: TokenHandle,
+    /// The audit log.
+    pub audit: AuditHandle,
 }
 
 /// Why an actor gave no answer at all.
@@ -101,14 +106,17 @@ impl<M: Message> Current<M> {
 pub async fn start(
     config: &config::Config,
     secret: &SecretString,
+    pseudonyms: &Arc<Pseudonyms>,
     (pool, replica): (Pool, Option<Pool>),
     engines: Engines,
     metrics: &Arc<Metrics>,
 ) -> Result<(Handles, ActorCell), SpawnErr> {
-    let (users, user_part) = user::part(pool, replica, &config.database, metrics);
+    let (audit, audit_part) = audit::part(pool.clone(), config, pseudonyms, metrics);
+    let (users, user_part) = user::part(pool, replica, &config.database, pseudonyms, metrics);
     let (hasher, hasher_part) = hasher::part(engines, &config.hashing, metrics)
         .map_err(|error| SpawnErr::StartupFailed(error.to_string().into()))?;
     let (tokens, token_part) = token::part(secret, config.tokens.ttl);
-    let supervisor = supervisor::start(vec![user_part, hasher_part, token_part], Arc::clone(metrics)).await?;
-    Ok((Handles { users, hasher, tokens }, supervisor))
+    let parts = vec![user_part, hasher_part, token_part, audit_part];
+    let supervisor = supervisor::start(parts, Arc::clone(metrics)).await?;
+    Ok((Handles { users, hasher, tokens, audit }, supervisor))
 }

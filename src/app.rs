@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ractor::ActorCell;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use crate::actors::{self, Handles};
 use crate::config::Config;
 use crate::database::{self, Database, DatabaseError, migrations};
+use crate::domain::pseudonym::Pseudonyms;
 use crate::hashing::engine::{Engines, StartError};
 use crate::http::admin::{self, Admin};
 use crate::http::server;
@@ -106,9 +107,10 @@ impl App {
         let outcome = migrations::run(&pool).await.map_err(DatabaseError::from)?;
         tracing::info!(?outcome, "the schema is at version {}", migrations::LATEST);
         let secret = signing_secret(config, database.is_private(), &config.data_dir)?;
+        let pseudonyms = Arc::new(pseudonyms(config, &secret));
         let engines = engines.await.map_err(|error| AppError::Assembly(error.to_string()))??;
         let (handles, supervisor) =
-            actors::start(config, &secret, (pool.clone(), database.replica.clone()), engines, &metrics)
+            actors::start(config, &secret, &pseudonyms, (pool.clone(), database.replica.clone()), engines, &metrics)
                 .await
                 .map_err(|error| AppError::Assembly(error.to_string()))?;
         let service = Service::new(handles.clone(), Arc::clone(&metrics), &config.server)
@@ -157,6 +159,7 @@ impl App {
         for helper in &self.helpers {
             helper.abort();
         }
+        self.handles.audit.flush().await;
         self.supervisor.stop(None);
         self.database.close().await;
     }
@@ -187,6 +190,10 @@ fn signing_secret(config: &Config, is_private: bool, data_dir: &Path) -> Result<
         None if is_private => secret::keep(data_dir),
         None => Err(SecretError::Missing),
     }
+}
+
+fn pseudonyms(config: &Config, secret: &SecretString) -> Pseudonyms {
+    Pseudonyms::new(secret.expose_secret().as_bytes(), config.audit.emails, config.audit.addresses)
 }
 
 async fn listen(host: &str, port: u16) -> Result<TcpListener, AppError> {

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod audit;
 mod capacity;
 mod check;
 mod serve;
@@ -11,6 +12,7 @@ use clap::{Parser, Subcommand};
 
 use crate::app::AppError;
 use crate::config::{Config, ConfigError, DEFAULTS};
+use crate::database::audit::AuditError;
 use crate::database::{Database, DatabaseError, migrations};
 use crate::http::docs;
 use crate::telemetry::{self, TelemetryError};
@@ -40,6 +42,9 @@ enum Command {
     Check,
     /// Measure hashes/s and latency by lanes, engines and cost, plot them, and advise on the cost
     Capacity(capacity::Wishes),
+    /// Verify, print and prune the audit log
+    #[command(subcommand)]
+    Audit(audit::Wish),
     /// Print every configuration key with its default
     Defaults,
 }
@@ -55,6 +60,10 @@ enum CliError {
     Database(#[from] DatabaseError),
     #[error(transparent)]
     App(#[from] AppError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    #[error(transparent)]
+    AuditCli(#[from] audit::AuditCliError),
     #[error("the document cannot be written: {0}")]
     Output(String),
     #[error("the runtime does not start: {0}")]
@@ -87,6 +96,7 @@ impl Cli {
                     match command {
                         Command::Migrate => migrate(&config).await,
                         Command::Check => check::run(&config).await,
+                        Command::Audit(wish) => audit::run(&config, &wish).await,
                         _ => serve::run(config).await,
                     }
                 })

@@ -30,12 +30,13 @@ const HOMES: [(&[&str], &[&str]); 8] = [
             "app.rs",
         ],
     ),
-    (&["tokio_postgres"], &["database", "actors/user"]),
+    (&["tokio_postgres"], &["database", "actors/user", "actors/audit"]),
     (
         &["deadpool_postgres"],
         &[
             "database",
             "actors/user",
+            "actors/audit",
             // The pool on its way to the user actor.
             "actors.rs",
             // The pool whose state the admin listener tells.
@@ -213,7 +214,9 @@ fn sql_is_written_where_the_database_is_at_home() {
     let broken: Vec<_> = sources()
         .into_iter()
         .map(|(file, _)| file)
-        .filter(|file| !is_below(file, "database") && !is_below(file, "actors/user/store"))
+        .filter(|file| {
+            !is_below(file, "database") && !is_below(file, "actors/user/store") && !is_below(file, "actors/audit/store")
+        })
         .filter(|file| {
             let text = fs::read_to_string(root.join(file)).unwrap();
             let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();

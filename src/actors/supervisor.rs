@@ -1,6 +1,6 @@
 //! The supervisor.
 //!
-//! Owns the three parts of the service; waits on nothing; dies when the service stops, and its children with it. It starts
+//! Owns the parts of the service; waits on nothing; dies when the service stops, and its children with it. It starts
 //! them, links them, and starts a new one in the place of one that died. It does nothing else.
 
 use std::future::Future;

@@ -15,6 +15,7 @@ mod harness;
 
 mod actors;
 mod adoption;
+mod audit;
 mod capacity;
 mod cluster;
 mod concurrency;

@@ -56,7 +56,7 @@ pub struct LoginData<'a> {
     request_body = LoginBody,
     responses((status = 200, description = "The password is right", body = LoginReply<'_>))
 )]
-pub(in crate::http) async fn handle(handles: &Handles, _client: Client, mut fields: Fields) -> Result<Reply, Refusal> {
+pub(in crate::http) async fn handle(handles: &Handles, client: Client, mut fields: Fields) -> Result<Reply, Refusal> {
     let (email, password) = credentials(&mut fields)?;
     // An address that nobody can have registered is an unknown one, and costs the same work.
     let account = match Email::parse(&email) {
@@ -73,7 +73,7 @@ pub(in crate::http) async fn handle(handles: &Handles, _client: Client, mut fiel
     let data = LoginData { token: &token, user: UserBody::from(&account.user) };
     let reply = Reply::json(StatusCode::OK, &LoginReply { success: true, message: "Login successful", data });
     if outdated {
-        tokio::spawn(renew_hash(handles.clone(), account, password));
+        tokio::spawn(renew_hash(handles.clone(), client, account, password));
     }
     reply
 }
@@ -96,10 +96,10 @@ fn credentials(fields: &mut Fields) -> Result<(Zeroizing<String>, Zeroizing<Stri
 }
 
 /// Hashes the password anew at today's cost. Nobody waits for it; where it fails, the next login tries again.
-async fn renew_hash(handles: Handles, account: Account, password: Password) {
+async fn renew_hash(handles: Handles, client: Client, account: Account, password: Password) {
     let renewed = async {
         let hash = handles.hasher.hash(password).await.map_err(Refusal::from)?;
-        handles.users.replace_hash(account.user.id, account.password_hash, hash).await.map_err(Refusal::from)
+        handles.users.replace_hash(account, hash, client.network).await.map_err(Refusal::from)
     };
     if let Err(refusal) = renewed.await {
         tracing::warn!(code = refusal.code, "a hash of lower cost could not be renewed");
