@@ -12,6 +12,7 @@ CREATE TABLE audit_events (
     hash BYTEA,
 
     CONSTRAINT audit_events_sealed_whole CHECK ((sequence IS NULL) = (hash IS NULL)),
+    CONSTRAINT audit_events_time_finite CHECK (isfinite(happened_at)),
     CONSTRAINT audit_events_hash_length CHECK (octet_length(hash) = 32)
 );
 

@@ -18,7 +18,8 @@
 //! Supervisor ─ user     one mailbox; lookups and writes leave it in batches
 //!            ├ hasher   a factory: bounded queue, deadline, shedding, priorities
 //!            │  └ hasher ×N   holds one job at a time, computed on an engine's thread
-//!            └ token    owns the key; answers in microseconds
+//!            ├ token    owns the key; answers in microseconds
+//!            └ audit    chains the events that others wrote
 //! ```
 //!
 //! An actor that dies is replaced ([`actors::supervisor`]); whoever waited for it gets 503, nobody hangs.
@@ -27,8 +28,9 @@
 //!
 //! Arrows only point down: `main → cli → app → http → actors → {hashing, database} → domain`. [`config`] and [`telemetry`]
 //! are beside: everyone may read settings and count. Every heavy crate has one home: hyper and its kin in `http`, ractor in
-//! `actors`, tokio-postgres and deadpool in `database` and `actors::user`, jsonwebtoken in `actors::token`, bcrypt in
-//! `hashing`, prometheus in `telemetry`. A status code never appears below `http`, a message enum never above `actors`.
+//! `actors`, tokio-postgres and deadpool in `database`, `actors::user` and `actors::audit`, jsonwebtoken in
+//! `actors::token`, bcrypt in `hashing`, prometheus in `telemetry`. A status code never appears below `http`, a message enum
+//! never above `actors`.
 //! `tests/layout.rs` enforces it.
 
 #![cfg_attr(coverage, feature(coverage_attribute))]

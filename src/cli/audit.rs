@@ -66,7 +66,7 @@ async fn grant(config: &Config, database: &Database, wish: &Wish) -> Result<(), 
 async fn verify(log: &AuditLog, anchor: Option<Head>) -> Result<String, AuditError> {
     let verified = log.verify(anchor).await?;
     let (start, head) = (verified.ends.start, verified.ends.head);
-    let mut remarks = vec![format!("{} events", head.sequence - start.sequence), format!("head {head}")];
+    let mut remarks = vec![format!("sealed events: {}", head.sequence - start.sequence), format!("head {head}")];
     if start.sequence > 0 {
         remarks.push(format!("those up to {} were pruned", start.sequence));
     }
@@ -74,7 +74,7 @@ async fn verify(log: &AuditLog, anchor: Option<Head>) -> Result<String, AuditErr
         remarks.push(format!("event {} is the anchored one", anchor.sequence));
     }
     if verified.unsealed > 0 {
-        remarks.push(format!("{} more are not sealed yet", verified.unsealed));
+        remarks.push(format!("not sealed yet: {}", verified.unsealed));
     }
     Ok(format!("audit log: good ({})", remarks.join(", ")))
 }
@@ -83,5 +83,5 @@ async fn prune(log: &AuditLog, before: OffsetDateTime) -> Result<String, AuditEr
     // What was tampered with is evidence, and stays.
     log.verify(None).await?;
     let pruned = log.prune(before).await?;
-    Ok(format!("{} events removed; the log starts after {}", pruned.removed, pruned.start))
+    Ok(format!("removed events: {}; the log starts after {}", pruned.removed, pruned.start))
 }

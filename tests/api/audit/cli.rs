@@ -35,11 +35,11 @@ async fn head_prints_what_verify_compares_with() {
     let head = said(&app.db, &["head"]).await;
     let head = head.trim_end();
     assert!(head.starts_with("3:") && head.len() == 2 + 64, "{head}");
-    assert_eq!(said(&app.db, &["verify"]).await, format!("audit log: good (3 events, head {head})\n"));
+    assert_eq!(said(&app.db, &["verify"]).await, format!("audit log: good (sealed events: 3, head {head})\n"));
     app.register_email("jane@example.com").await.expect_json(201);
     sealed(&app.db, 4).await;
     let good = said(&app.db, &["verify", "--head", head]).await;
-    assert!(good.contains("4 events") && good.contains("event 3 is the anchored one"), "{good}");
+    assert!(good.contains("sealed events: 4") && good.contains("event 3 is the anchored one"), "{good}");
     let other = format!("3:{}", "0".repeat(64));
     run(&app.db, &["verify", "--head", &other]).await.expect_failure(&["event 3 is not the anchored one"]);
 }
@@ -51,7 +51,7 @@ async fn verify_counts_what_is_not_sealed_and_fails_with_the_first_break() {
     app.app.stop().await;
     db.run("SELECT audit_append('key_added', NULL, NULL, NULL, NULL)").await;
     let good = said(&db, &["verify"]).await;
-    assert!(good.contains("3 events") && good.contains("1 more are not sealed yet"), "{good}");
+    assert!(good.contains("sealed events: 3") && good.contains("not sealed yet: 1"), "{good}");
     tamper(&db, "UPDATE audit_events SET email = 'x' WHERE sequence >= 2").await;
     run(&db, &["verify"]).await.expect_failure(&["the audit log does not hold", "event 2 was changed"]);
     run(&db, &["prune", "--before", "0s"]).await.expect_failure(&["event 2 was changed"]);
@@ -117,7 +117,8 @@ async fn list_pages_through_a_long_log() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn follow_goes_on_with_new_events_through_an_outage_until_sigint() {
     let app = app_with(1).await;
-    let mut follow = audit(&Home::new(), &app.db, &["list", "--follow", "--json"]).spawn();
+    let home = Home::new();
+    let mut follow = audit(&home, &app.db, &["list", "--follow", "--json"]).spawn();
     follow.printed("\"sequence\":1").await;
     app.register_email("jane@example.com").await.expect_json(201);
     follow.printed("\"sequence\":2").await;
@@ -160,14 +161,15 @@ async fn follow_ends_well_when_nobody_reads_any_more() {
 async fn a_pruned_log_holds_from_its_new_start() {
     let app = app_with(3).await;
     let old = said(&app.db, &["head"]).await;
-    tamper(&app.db, "UPDATE audit_chain SET start_sequence = 0").await;
-    assert!(said(&app.db, &["prune", "--before", "1d"]).await.starts_with("0 events removed; the log starts after 0:"));
+    assert!(
+        said(&app.db, &["prune", "--before", "1d"]).await.starts_with("removed events: 0; the log starts after 0:")
+    );
     let pruned = said(&app.db, &["prune", "--before", "0s"]).await;
-    assert_eq!(pruned, format!("3 events removed; the log starts after {old}"));
+    assert_eq!(pruned, format!("removed events: 3; the log starts after {old}"));
     app.register_email("jane@example.com").await.expect_json(201);
     sealed(&app.db, 1).await;
     let good = said(&app.db, &["verify", "--head", old.trim_end()]).await;
-    assert!(good.contains("1 events") && good.contains("those up to 3 were pruned"), "{good}");
+    assert!(good.contains("sealed events: 1") && good.contains("those up to 3 were pruned"), "{good}");
     let lost = format!("2:{}", "0".repeat(64));
     run(&app.db, &["verify", "--head", &lost]).await.expect_failure(&["event 2 was pruned", "after event 3"]);
     tamper(&app.db, "UPDATE audit_events SET kind = 'login_failed'").await;
