@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// domain`. Configuration and telemetry are beside: all who act may read the one and count in the other.
 const MODULES: [(&str, &[&str]); 9] = [
     ("cli", &["app", "http", "hashing", "database", "domain", "config", "telemetry"]),
-    ("app", &["http", "actors", "hashing", "database", "config", "telemetry"]),
+    ("app", &["http", "actors", "hashing", "database", "domain", "config", "telemetry"]),
     ("http", &["actors", "domain", "config", "telemetry"]),
     ("actors", &["hashing", "database", "domain", "config", "telemetry"]),
     ("hashing", &["domain", "config", "telemetry"]),

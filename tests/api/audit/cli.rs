@@ -71,7 +71,8 @@ async fn wrong_usage_and_a_database_without_a_log_are_told_in_a_line() {
         assert_eq!(run(&db, args).await.code, Some(2), "{args:?}");
     }
     run(&db, &["verify"]).await.expect_failure(&["schema version 0", "rollcall migrate"]);
-    let nowhere = Home::new().program(&["audit", "head"]).env("DATABASE_URL", "postgresql://127.0.0.1:1/none");
+    let home = Home::new();
+    let nowhere = home.program(&["audit", "head"]).env("DATABASE_URL", "postgresql://127.0.0.1:1/none");
     nowhere.run().await.expect_failure(&["cannot use PostgreSQL at 127.0.0.1:1"]);
 }
 
