@@ -3,6 +3,7 @@
 //! Handlers are the only place where steps are joined: actors never call each other.
 
 pub mod attempts;
+pub mod audit;
 mod batch;
 pub mod hasher;
 pub mod supervisor;
@@ -23,6 +24,7 @@ use crate::hashing::engine::Engines;
 use crate::telemetry::Metrics;
 
 pub use attempts::AttemptsHandle;
+pub use audit::AuditHandle;
 pub use hasher::HasherHandle;
 pub use token::{Keyring, KeyringError, TokenHandle};
 pub use user::UserHandle;
@@ -38,6 +40,8 @@ pub struct Handles {
     pub hasher: HasherHandle,
     /// Tokens.
     pub tokens: TokenHandle,
+    /// The audit log.
+    pub audit: AuditHandle,
 }
 
 /// Why an actor gave no answer at all.
@@ -106,17 +110,18 @@ impl<M: Message> Current<M> {
 pub async fn start(
     config: &config::Config,
     keyring: Keyring,
-    pseudonyms: Arc<Pseudonyms>,
+    pseudonyms: &Arc<Pseudonyms>,
     (pool, replica): (Pool, Option<Pool>),
     engines: Engines,
     metrics: &Arc<Metrics>,
 ) -> Result<(Handles, ActorCell), SpawnErr> {
-    let (attempts, attempts_part) = attempts::part(pool.clone(), config, pseudonyms, metrics);
-    let (users, user_part) = user::part(pool, replica, &config.database, metrics);
+    let (attempts, attempts_part) = attempts::part(pool.clone(), config, Arc::clone(pseudonyms), metrics);
+    let (audit, audit_part) = audit::part(pool.clone(), config, pseudonyms, metrics);
+    let (users, user_part) = user::part(pool, replica, &config.database, pseudonyms, metrics);
     let (hasher, hasher_part) = hasher::part(engines, &config.hashing, metrics)
         .map_err(|error| SpawnErr::StartupFailed(error.to_string().into()))?;
     let (tokens, token_part) = token::part(keyring);
-    let parts = vec![user_part, attempts_part, hasher_part, token_part];
+    let parts = vec![user_part, attempts_part, hasher_part, token_part, audit_part];
     let supervisor = supervisor::start(parts, Arc::clone(metrics)).await?;
-    Ok((Handles { users, attempts, hasher, tokens }, supervisor))
+    Ok((Handles { users, attempts, hasher, tokens, audit }, supervisor))
 }

@@ -132,16 +132,10 @@ impl App {
         let keyring = open_keyring(config, database, &metrics).await?;
         let pseudonyms = Arc::new(pseudonyms(config, database)?);
         let engines = engines.await.map_err(|error| AppError::Assembly(error.to_string()))??;
-        let (handles, supervisor) = actors::start(
-            config,
-            keyring,
-            Arc::clone(&pseudonyms),
-            (pool.clone(), database.replica.clone()),
-            engines,
-            &metrics,
-        )
-        .await
-        .map_err(|error| AppError::Assembly(error.to_string()))?;
+        let (handles, supervisor) =
+            actors::start(config, keyring, &pseudonyms, (pool.clone(), database.replica.clone()), engines, &metrics)
+                .await
+                .map_err(|error| AppError::Assembly(error.to_string()))?;
         let limits = Arc::new(Limits::new(&config.limits, pseudonyms, &metrics)?);
         limits.open().await;
         let gate = Gate::new(config, Arc::clone(&limits));
@@ -211,6 +205,7 @@ impl App {
         for helper in &self.helpers {
             helper.abort();
         }
+        self.handles.audit.flush().await;
         self.supervisor.stop(None);
         self.database.close().await;
     }

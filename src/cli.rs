@@ -1,5 +1,6 @@
 //! The command line.
 
+mod audit;
 mod capacity;
 mod check;
 mod keys;
@@ -12,6 +13,7 @@ use clap::{Parser, Subcommand};
 
 use crate::app::AppError;
 use crate::config::{Config, ConfigError, DEFAULTS};
+use crate::database::audit::AuditError;
 use crate::database::keys::KeyStoreError;
 use crate::database::{Database, DatabaseError, migrations};
 use crate::http::docs;
@@ -45,6 +47,9 @@ enum Command {
     /// Tell, add, replace and retire the keys that tokens are signed with
     #[command(subcommand)]
     Keys(keys::Wish),
+    /// Verify, print and prune the audit log
+    #[command(subcommand)]
+    Audit(audit::Wish),
     /// Print every configuration key with its default
     Defaults,
 }
@@ -64,6 +69,10 @@ enum CliError {
     KeyStore(#[from] KeyStoreError),
     #[error(transparent)]
     Keys(#[from] keys::KeysError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    #[error(transparent)]
+    AuditCli(#[from] audit::AuditCliError),
     #[error("the document cannot be written: {0}")]
     Output(String),
     #[error("the runtime does not start: {0}")]
@@ -97,6 +106,7 @@ impl Cli {
                         Command::Migrate => migrate(&config).await,
                         Command::Check => check::run(&config).await,
                         Command::Keys(wish) => keys::run(&config, &wish).await,
+                        Command::Audit(wish) => audit::run(&config, &wish).await,
                         _ => serve::run(config).await,
                     }
                 })

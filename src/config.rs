@@ -252,6 +252,10 @@ pub struct Audit {
     pub emails: Disclosure,
     /// What an event tells of the client's address.
     pub addresses: Disclosure,
+    /// From one look for events to seal to the next.
+    pub seal_every: Duration,
+    /// For how long refusals by a rate limit gather into one event.
+    pub limit_window: Duration,
 }
 
 /// `[telemetry]`.
@@ -435,6 +439,8 @@ impl Config {
             audit: Audit {
                 emails: disclosure(layers, "audit.emails")?,
                 addresses: disclosure(layers, "audit.addresses")?,
+                seal_every: layers.millis("audit.seal_ms")?,
+                limit_window: layers.millis("audit.limit_window_ms")?,
             },
             telemetry: Telemetry {
                 admin_addr: match layers.text("telemetry.admin_addr")? {

@@ -1,5 +1,6 @@
 //! The way to PostgreSQL: a pool of connections to the configured server, or to a private cluster of the service's own.
 
+pub mod audit;
 mod cancel;
 mod hosts;
 pub mod keys;

@@ -2,6 +2,7 @@
 //!
 //! A value of one of these types has passed its rules; nobody checks it again.
 
+pub mod audit;
 pub mod claims;
 pub mod email;
 pub mod encryption;

@@ -21,7 +21,8 @@
 //!            ├ attempts   who may try now, and who waits for it; the counters are the database's
 //!            ├ hasher     a factory: bounded queue, deadline, shedding, priorities
 //!            │  └ hasher ×N   holds one job at a time, computed on an engine's thread
-//!            └ token      owns the key ring; answers in microseconds
+//!            ├ token      owns the key ring; answers in microseconds
+//!            └ audit      chains the events that others wrote
 //! ```
 //!
 //! An actor that dies is replaced ([`actors::supervisor`]); whoever waited for it gets 503, nobody hangs.
@@ -31,7 +32,7 @@
 //! Arrows only point down: `main → cli → app → http → actors → {hashing, database} → domain`. [`config`] and [`telemetry`]
 //! are beside: everyone may read settings and count. Every heavy crate has one home: hyper and its kin in `http`, rustls in
 //! `http::tls` and `database::tls`, governor and redis in `http::limits`, ractor in `actors`, tokio-postgres and deadpool in
-//! `database`, `actors::user` and `actors::attempts`, jsonwebtoken in `actors::token`, bcrypt in `hashing`, prometheus in
+//! `database`, `actors::{user, attempts, audit}`, jsonwebtoken in `actors::token`, bcrypt in `hashing`, prometheus in
 //! `telemetry`. A status code never appears below `http`, a message enum never above `actors`. `tests/layout.rs` enforces it.
 
 #![cfg_attr(coverage, feature(coverage_attribute))]

@@ -142,6 +142,16 @@ pub struct Metrics {
     pub limit_redis_up: Level,
     /// Actors brought back by their supervisor, by actor.
     pub actor_restarts: IntCounterVec,
+    /// Audit events sealed by this service, by kind.
+    pub audit_sealed: IntCounterVec,
+    /// Audit events that wait to be sealed.
+    pub audit_unsealed: IntGauge,
+    /// Age of the oldest of them.
+    pub audit_lag: Gauge,
+    /// Rounds of the sealer that failed.
+    pub audit_failures: IntCounter,
+    /// Refusals by a rate limit that no event tells of.
+    pub audit_dropped: IntCounter,
 }
 
 impl Metrics {
@@ -149,6 +159,7 @@ impl Metrics {
     ///
     /// # Errors
     /// [`TelemetryError::Metrics`].
+    #[expect(clippy::too_many_lines, reason = "a list")]
     pub fn new() -> Result<Self, TelemetryError> {
         let registry = Registry::new();
         let add = Register(&registry);
@@ -244,6 +255,15 @@ impl Metrics {
                 .counter("limit_redis_fallbacks_total", "Requests counted without Redis, which was away.")?,
             limit_redis_up: add.gauge("limit_redis_up", "1 while Redis answers.")?,
             actor_restarts: add.counters("actor_restarts_total", "Actors brought back.", &["actor"])?,
+            audit_sealed: add.counters("audit_sealed_total", "Audit events sealed.", &["kind"])?,
+            audit_unsealed: add.gauge("audit_unsealed", "Audit events that wait to be sealed.")?,
+            audit_lag: add.adopt(Gauge::with_opts(opts(
+                "audit_lag_seconds",
+                "Age of the oldest event that waits to be sealed.",
+            ))?)?,
+            audit_failures: add.counter("audit_failures_total", "Rounds of the sealer that failed.")?,
+            audit_dropped: add
+                .counter("audit_dropped_total", "Refusals by a rate limit that no audit event tells of.")?,
             registry,
         })
     }

@@ -21,7 +21,7 @@ const MODULES: [(&str, &[&str]); 9] = [
 ];
 
 /// Crates, and the files that may name them, each by the beginning of its path.
-const HOMES: [(&[&str], &[&str]); 10] = [
+const HOMES: [(&[&str], &[&str]); 12] = [
     (&["hyper", "hyper_util", "http_body_util", "matchit", "utoipa", "utoipa_swagger_ui", "aide"], &["http"]),
     (
         &["ractor"],
@@ -30,13 +30,14 @@ const HOMES: [(&[&str], &[&str]); 10] = [
             "app.rs",
         ],
     ),
-    (&["tokio_postgres"], &["database", "actors/user", "actors/attempts"]),
+    (&["tokio_postgres"], &["database", "actors/user", "actors/attempts", "actors/audit"]),
     (
         &["deadpool_postgres"],
         &[
             "database",
             "actors/user",
             "actors/attempts",
+            "actors/audit",
             // The pool on its way to the user actor.
             "actors.rs",
             // The pool whose state the admin listener tells.
@@ -69,7 +70,7 @@ const HOMES: [(&[&str], &[&str]); 10] = [
 const ENVIRONMENT: [&str; 2] = ["config", "database/local"];
 
 /// Where statements are written.
-const SQL: [&str; 3] = ["database", "actors/user/store", "actors/attempts/store"];
+const SQL: [&str; 4] = ["database", "actors/user/store", "actors/attempts/store", "actors/audit/store"];
 
 /// Every file below `src` with its path there.
 fn sources() -> Vec<(String, String)> {

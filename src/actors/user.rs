@@ -26,6 +26,8 @@ use crate::config;
 use crate::database::statements::{Statements, Unavailable};
 use crate::domain::email::Email;
 use crate::domain::name::Name;
+use crate::domain::network::Network;
+use crate::domain::pseudonym::Pseudonyms;
 use crate::domain::user::{Account, PasswordHash, User};
 use crate::telemetry::Metrics;
 use batch::Batches;
@@ -39,6 +41,7 @@ const GRACE: Duration = Duration::from_millis(500);
 pub struct UserHandle {
     actor: Current<Msg>,
     timeout: Duration,
+    pseudonyms: Arc<Pseudonyms>,
 }
 
 /// Why a user could not be found or stored.
@@ -64,6 +67,8 @@ pub struct Registration {
     pub email: Email,
     /// Hash of the chosen password.
     pub password_hash: PasswordHash,
+    /// Where the registration comes from.
+    pub network: Network,
 }
 
 impl From<Unavailable> for UserError {
@@ -94,19 +99,27 @@ impl UserHandle {
     /// # Errors
     /// Any [`UserError`].
     pub async fn insert(&self, registration: Registration) -> Result<User, UserError> {
-        let Registration { name, email, password_hash } = registration;
+        let Registration { name, email, password_hash, network } = registration;
         let id = Uuid::new_v4();
-        let row = NewRow { id, name: name.clone(), email: email.clone(), password_hash };
+        let told = self.told(&email, network);
+        let row = NewRow { id, name: name.clone(), email: email.clone(), password_hash, told };
         let created_at = self.actor.call(self.timeout, |reply| Msg::Insert(row, reply)).await??;
         Ok(User { id, name, email, created_at })
     }
 
-    /// Puts `new` in the place of `old`, unless the user's hash has changed since it was read.
+    /// Puts `new` in the place of the account's hash, unless that has changed since it was read. The login that led to it
+    /// came from `network`.
     ///
     /// # Errors
     /// [`UserError::Unavailable`], [`UserError::Call`].
-    pub async fn replace_hash(&self, id: Uuid, old: PasswordHash, new: PasswordHash) -> Result<(), UserError> {
-        self.actor.call(self.timeout, |reply| Msg::ReplaceHash(NewHash { id, old, new }, reply)).await?
+    pub async fn replace_hash(&self, account: Account, new: PasswordHash, network: Network) -> Result<(), UserError> {
+        let Account { user, password_hash: old } = account;
+        let hash = NewHash { id: user.id, old, new, told: self.told(&user.email, network) };
+        self.actor.call(self.timeout, |reply| Msg::ReplaceHash(hash, reply)).await?
+    }
+
+    fn told(&self, email: &Email, network: Network) -> Told {
+        Told { email: self.pseudonyms.email(email.as_str()), source: self.pseudonyms.network(network) }
     }
 
     /// The actor itself, for supervision from outside.
@@ -121,10 +134,12 @@ pub(super) fn part(
     pool: Pool,
     replica: Option<Pool>,
     config: &config::Database,
+    pseudonyms: &Arc<Pseudonyms>,
     metrics: &Arc<Metrics>,
 ) -> (UserHandle, Child) {
     let actor = Current::vacant();
-    let handle = UserHandle { actor: actor.clone(), timeout: config.timeout + GRACE };
+    let pseudonyms = Arc::clone(pseudonyms);
+    let handle = UserHandle { actor: actor.clone(), timeout: config.timeout + GRACE, pseudonyms };
     let replica = replica.map(|pool| Arc::new(Replica::new(pool)));
     let batches = Arc::new(Batches { pool, replica, statements: Statements::new(config, metrics) });
     let config = config.clone();
@@ -162,6 +177,7 @@ struct NewRow {
     name: Name,
     email: Email,
     password_hash: PasswordHash,
+    told: Told,
 }
 
 /// A hash to put in the place of another.
@@ -169,6 +185,13 @@ struct NewHash {
     id: Uuid,
     old: PasswordHash,
     new: PasswordHash,
+    told: Told,
+}
+
+/// What the event of a change tells of addresses.
+struct Told {
+    email: Option<String>,
+    source: Option<String>,
 }
 
 struct State {

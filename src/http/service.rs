@@ -137,8 +137,8 @@ impl Service {
         visit: &mut Visit<'_>,
     ) -> Result<Reply, Refusal> {
         if let Err(refusal) = visit.admit().await {
+            self.handles.audit.limit_hit(visit.class.name(), visit.client.network);
             if visit.is_news() {
-                // The security event `limit_hit` belongs here: once a minute for a network and a class, not for each request.
                 tracing::info!(class = visit.class.name(), "a network is over its rate limit");
             }
             return Err(refusal);

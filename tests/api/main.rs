@@ -16,6 +16,7 @@ mod harness;
 mod actors;
 mod adoption;
 mod attempts;
+mod audit;
 mod capacity;
 mod certificates;
 mod cluster;

@@ -76,7 +76,7 @@ pub(in crate::http) async fn handle(handles: &Handles, client: Client, mut field
     let data = LoginData { token: &token, user: UserBody::from(&account.user) };
     let reply = Reply::json(StatusCode::OK, &LoginReply { success: true, message: "Login successful", data });
     if outdated {
-        tokio::spawn(renew_hash(handles.clone(), account, password));
+        tokio::spawn(renew_hash(handles.clone(), client, account, password));
     }
     reply
 }
@@ -125,10 +125,10 @@ async fn resolve(attempt: Reservation, check: Verification, user: Option<Uuid>) 
 }
 
 /// Hashes the password anew at today's cost. Nobody waits for it; where it fails, the next login tries again.
-async fn renew_hash(handles: Handles, account: Account, password: Password) {
+async fn renew_hash(handles: Handles, client: Client, account: Account, password: Password) {
     let renewed = async {
         let hash = handles.hasher.hash(password).await.map_err(Refusal::from)?;
-        handles.users.replace_hash(account.user.id, account.password_hash, hash).await.map_err(Refusal::from)
+        handles.users.replace_hash(account, hash, client.network).await.map_err(Refusal::from)
     };
     if let Err(refusal) = renewed.await {
         tracing::warn!(code = refusal.code, "a hash of lower cost could not be renewed");

@@ -43,14 +43,15 @@ pub struct RegisterReply<'a> {
     request_body = RegisterBody,
     responses((status = 201, description = "The user is registered", body = RegisterReply<'_>))
 )]
-pub(in crate::http) async fn handle(handles: &Handles, _client: Client, mut fields: Fields) -> Result<Reply, Refusal> {
+pub(in crate::http) async fn handle(handles: &Handles, client: Client, mut fields: Fields) -> Result<Reply, Refusal> {
     let NewUser { name, email, password } = NewUser::parse(RegistrationFields {
         name: fields.take("name"),
         email: fields.take("email"),
         password: fields.take("password"),
     })?;
     let password_hash = handles.hasher.hash(password).await?;
-    let user = handles.users.insert(Registration { name, email, password_hash }).await?;
+    let registration = Registration { name, email, password_hash, network: client.network };
+    let user = handles.users.insert(registration).await?;
     let body = RegisterReply { success: true, message: "User registered successfully", data: UserBody::from(&user) };
     Reply::json(StatusCode::CREATED, &body)
 }

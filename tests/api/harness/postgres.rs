@@ -1,14 +1,14 @@
 //! The PostgreSQL server of this test process, and a database in it for each test.
 
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use rollcall::config::Config;
 use rollcall::database::local::Cluster;
 use rollcall::database::{Database, migrations};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{OnceCell, oneshot};
+use tokio::sync::{Mutex, oneshot};
 use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Client, NoTls, Row};
 
@@ -108,7 +108,7 @@ async fn connect(settings: &tokio_postgres::Config) -> Client {
 /// A test's own database, dropped after.
 pub struct TestDatabase {
     name: String,
-    client: OnceCell<Client>,
+    client: Mutex<Option<Arc<Client>>>,
 }
 
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -129,15 +129,20 @@ impl TestDatabase {
         let (done, created) = oneshot::channel();
         SERVER.orders.send(Order::Create { name: name.clone(), template, done }).ok().unwrap();
         soon("a database", created).await.unwrap();
-        Self { name, client: OnceCell::new() }
+        Self { name, client: Mutex::default() }
     }
 
     pub fn url(&self) -> String {
         url(&SERVER.socket_dir, &self.name)
     }
 
-    async fn client(&self) -> &Client {
-        self.client.get_or_init(|| async { connect(&self.url().parse().unwrap()).await }).await
+    async fn client(&self) -> Arc<Client> {
+        let mut client = self.client.lock().await;
+        if let Some(client) = client.as_ref() {
+            return Arc::clone(client);
+        }
+        let new = Arc::new(connect(&self.url().parse().unwrap()).await);
+        Arc::clone(client.insert(new))
     }
 
     /// Throws every client out and lets none in, as an outage would, until [`Self::recover`].
@@ -153,6 +158,8 @@ impl TestDatabase {
 
     /// Throws every client out; all may come back at once.
     pub async fn interrupt(&self) {
+        // The tests' own connection is thrown out too.
+        self.client.lock().await.take();
         let name = &self.name;
         self.order(format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")).await;
     }

@@ -173,6 +173,12 @@ impl Program {
         self.stdout.borrow().clone()
     }
 
+    /// Waits until stdout holds `text`.
+    pub async fn printed(&mut self, text: &str) {
+        let seen = soon(text, self.stdout.wait_for(|stdout| stdout.contains(text))).await.is_ok();
+        assert!(seen, "{text:?} in {}", self.stdout.borrow().clone());
+    }
+
     /// Waits until it says that it listens.
     pub async fn ready(mut self) -> Service {
         let said = soon("listening", self.stdout.wait_for(|text| text.contains('\n'))).await.is_ok();
