@@ -14,4 +14,5 @@ pub mod reply;
 pub mod router;
 pub mod server;
 pub mod service;
+mod stall;
 pub mod wire;
