@@ -64,10 +64,18 @@ impl TokenHandle {
     }
 }
 
+/// Reads the claims of a token that was signed with `secret`, as the actor does it.
+///
+/// # Errors
+/// [`TokenError::Invalid`].
+pub fn verify_with(secret: &SecretString, token: &str) -> Result<Claims, TokenError> {
+    install_crypto();
+    Keys::new(secret, Duration::ZERO).verify(token)
+}
+
 /// The handle, and how its actor is started.
 pub(super) fn part(secret: &SecretString, ttl: Duration) -> (TokenHandle, Child) {
-    // Both crypto crates in the tree would make jsonwebtoken panic at first use; the first installation stands.
-    let _ = crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+    install_crypto();
     let keys = Arc::new(Keys::new(secret, ttl));
     let actor = Current::vacant();
     let handle = TokenHandle { actor: actor.clone() };
@@ -80,6 +88,11 @@ pub(super) fn part(secret: &SecretString, ttl: Duration) -> (TokenHandle, Child)
         }
     });
     (handle, child)
+}
+
+/// Both crypto crates in the tree would make jsonwebtoken panic at first use; the first installation stands.
+fn install_crypto() {
+    let _ = crypto::aws_lc::DEFAULT_PROVIDER.install_default();
 }
 
 enum Msg {
@@ -110,6 +123,11 @@ impl Keys {
             ttl,
         }
     }
+
+    fn verify(&self, token: &str) -> Result<Claims, TokenError> {
+        let decoded = decode::<Claims>(token, &self.verifying, &self.validation);
+        decoded.map(|data| data.claims).map_err(|_| TokenError::Invalid)
+    }
 }
 
 struct TokenActor;
@@ -130,8 +148,7 @@ impl Actor for TokenActor {
                 let _ = reply.send(encode(&keys.header, &claims, &keys.signing).map_err(|_| TokenError::Unsigned));
             }
             Msg::Verify(token, reply) => {
-                let decoded = decode::<Claims>(&token, &keys.verifying, &keys.validation);
-                let _ = reply.send(decoded.map(|data| data.claims).map_err(|_| TokenError::Invalid));
+                let _ = reply.send(keys.verify(&token));
             }
         }
         Ok(())
