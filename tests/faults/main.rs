@@ -18,6 +18,7 @@ mod harness;
 mod actors;
 mod crash;
 mod failover;
+mod hostile;
 mod limits;
 mod network;
 mod outage;

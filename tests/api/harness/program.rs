@@ -120,7 +120,7 @@ impl Start {
 
 /// A running program. Killed when dropped.
 pub struct Program {
-    pid: Pid,
+    pub pid: Pid,
     stdout: watch::Receiver<String>,
     stderr: watch::Receiver<String>,
     exit: watch::Receiver<Option<ExitStatus>>,
