@@ -3,7 +3,7 @@
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 RUNNER := CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUNNER
 
-.PHONY: run test test-shuffled test-faults test-tls test-browser lint doc bench coverage
+.PHONY: run test test-shuffled test-faults test-hostile test-tls test-api test-browser fuzz lint doc bench coverage
 
 run: ## Serve on http://localhost:8000, with a private PostgreSQL cluster unless DATABASE_URL is set
 	@.ci/install cc postgres
@@ -19,17 +19,33 @@ test-shuffled: ## Run them again in random order
 	$(RUNNER)="env RUSTC_BOOTSTRAP=1" cargo test --lib --tests -- -Z unstable-options --shuffle
 
 # Two at a time: each has servers and clients of its own, and measures how long they take.
-test-faults: ## Kill, freeze, cut and fill up real servers under load (Linux)
-	@.ci/install cc postgres pgbouncer
+test-faults: ## Kill, freeze, cut, fill up and attack real servers under load (Linux)
+	@.ci/install cc postgres pgbouncer slowhttptest h2load
 	cargo test --test faults -- --test-threads 2
+
+# One at a time, or they would measure each other.
+test-hostile: ## Attack the service, and tell what honest clients see meanwhile (Linux)
+	@.ci/install cc postgres slowhttptest h2load
+	@rm -f target/hostile.md
+	HOSTILE_TABLE=$(CURDIR)/target/hostile.md cargo test --test faults -- hostile:: --test-threads 1
+	@tests/faults/hostile/table target/hostile.md
 
 test-tls: ## Try HTTPS with tools of others: pebble (ACME), h2load, testssl.sh (Linux)
 	@.ci/install cc postgres pebble h2load testssl
 	cargo test --test tls -- --test-threads 2
 
+test-api: ## Try the service against its own OpenAPI document with schemathesis
+	@.ci/install cc postgres python curl
+	tests/schemathesis/run
+
 test-browser: ## Try the documents in a real headless Chromium
 	@.ci/install cc postgres chromium npm
 	tests/browser/run
+
+TIME := 10
+fuzz: ## Fuzz the parsers of what clients send, 10 seconds each; TIME=600 for ten minutes each
+	@.ci/install cc
+	.ci/fuzz $(TIME)
 
 lint: ## Format and clippy
 	cargo fmt --all --check

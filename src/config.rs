@@ -72,6 +72,8 @@ pub struct Server {
     pub header_timeout: Duration,
     /// For a request's body.
     pub body_timeout: Duration,
+    /// For a client to take its share of an answer.
+    pub write_timeout: Duration,
     /// Request line and headers of one request.
     pub header_max_bytes: usize,
     /// A request's body.
@@ -300,7 +302,7 @@ pub enum ConfigError {
         cause: String,
     },
     /// A key that doesn't exist.
-    #[error("unknown key {key} ({origin}); `rollcall defaults` lists the keys there are")]
+    #[error("unknown key {key} ({origin}); `rollcall defaults` lists the keys there are", key = .key.escape_debug())]
     UnknownKey {
         /// The key, as `section.key`.
         key: String,
@@ -331,6 +333,16 @@ impl Config {
         Self::from_layers(&Layers::read(file)?)
     }
 
+    /// The defaults with the TOML document `text` over them.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first thing that is wrong.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let mut layers = Layers::defaults()?;
+        layers.set_document(text, "a document")?;
+        Self::from_layers(&layers)
+    }
+
     /// The defaults with `overrides` over them, each a `section.key` and its value as an environment variable would give it.
     ///
     /// # Errors
@@ -358,6 +370,7 @@ impl Config {
                 max_in_flight: layers.number("server.max_in_flight", 1..=1_000_000)?,
                 header_timeout: layers.millis("server.header_timeout_ms")?,
                 body_timeout: layers.millis("server.body_timeout_ms")?,
+                write_timeout: layers.millis("server.write_timeout_ms")?,
                 header_max_bytes: layers.number("server.header_max_bytes", 8_192..=1_048_576)?,
                 body_max_bytes: layers.number("server.body_max_bytes", 1_024..=16_777_216)?,
                 drain_timeout: layers.millis("server.drain_timeout_ms")?,

@@ -20,5 +20,6 @@ pub mod router;
 mod security;
 pub mod server;
 pub mod service;
+mod stall;
 pub mod tls;
 pub mod wire;

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use jsonwebtoken::crypto;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort};
+use secrecy::SecretString;
 use thiserror::Error;
 use time::OffsetDateTime;
 use tokio::task::JoinHandle;
@@ -98,10 +99,18 @@ impl TokenHandle {
     }
 }
 
+/// Reads the claims of a token that was signed with `secret`, as the actor does it.
+///
+/// # Errors
+/// [`TokenError::Invalid`].
+pub fn verify_with(secret: &SecretString, token: &str) -> Result<Claims, TokenError> {
+    install_crypto();
+    Ring::of_secret(secret).verify(token, &mut Verified::default())
+}
+
 /// The handle, and how its actor is started.
 pub(super) fn part(keyring: Keyring) -> (TokenHandle, Child) {
-    // Both crypto crates in the tree would make jsonwebtoken panic at first use; the first installation stands.
-    let _ = crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+    install_crypto();
     let keyring = Arc::new(keyring);
     let actor = Current::vacant();
     let handle = TokenHandle { actor: actor.clone(), keyring: Arc::clone(&keyring) };
@@ -114,6 +123,11 @@ pub(super) fn part(keyring: Keyring) -> (TokenHandle, Child) {
         }
     });
     (handle, child)
+}
+
+/// Both crypto crates in the tree would make jsonwebtoken panic at first use; the first installation stands.
+fn install_crypto() {
+    let _ = crypto::aws_lc::DEFAULT_PROVIDER.install_default();
 }
 
 enum Msg {

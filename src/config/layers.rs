@@ -44,10 +44,7 @@ impl Layers {
         if let Some(path) = file {
             let text = std::fs::read_to_string(path)
                 .map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })?;
-            let origin = path.display().to_string();
-            for (key, value) in flatten(parse(&text, &origin)?) {
-                layers.set(&key, value, origin.clone())?;
-            }
+            layers.set_document(&text, &path.display().to_string())?;
         }
         let variables = variables()?;
         for (name, (value, origin)) in &variables {
@@ -72,6 +69,14 @@ impl Layers {
             }
         }
         Ok(layers)
+    }
+
+    /// Puts the values of a TOML document over those of their keys.
+    pub(super) fn set_document(&mut self, text: &str, origin: &str) -> Result<(), ConfigError> {
+        for (key, value) in flatten(parse(text, origin)?) {
+            self.set(&key, value, origin.to_owned())?;
+        }
+        Ok(())
     }
 
     /// Puts `text` over a key's value, read as the type that the key has by default.
@@ -147,7 +152,10 @@ impl Layers {
 fn parse(text: &str, origin: &str) -> Result<Table, ConfigError> {
     text.parse().map_err(|e: toml::de::Error| {
         let line = e.span().map_or(0, |span| text.get(..span.start).unwrap_or_default().matches('\n').count() + 1);
-        ConfigError::Syntax { origin: origin.to_owned(), cause: format!("line {line}: {}", e.message()) }
+        ConfigError::Syntax {
+            origin: origin.to_owned(),
+            cause: format!("line {line}: {}", e.message().replace(char::is_control, " ")),
+        }
     })
 }
 

@@ -105,7 +105,7 @@ impl Docs {
             Bytes::from(page.replace("<title>Swagger UI", &format!("<title>{TITLE}")))
         } else {
             match found.bytes {
-                std::borrow::Cow::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
+                std::borrow::Cow::Borrowed(bytes) => Bytes::from_static(bytes),
                 std::borrow::Cow::Owned(bytes) => Bytes::from(bytes),
             }
         };

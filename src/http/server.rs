@@ -12,6 +12,7 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::Request;
@@ -43,6 +44,9 @@ const LOOK: Duration = Duration::from_millis(250);
 const FAREWELL: Duration = Duration::from_millis(500);
 /// Streams that one HTTP/2 connection may have open.
 const H2_STREAMS: u32 = 128;
+/// Frames of a client's that are errors of one stream, before they are the connection's: each has the service cancel a
+/// request that it has begun.
+const H2_ERRORS: usize = 64;
 /// How far headers may go over the limit before hyper itself refuses them, bare of the service's words: what lies between is
 /// refused by the service. In limits.
 const H2_HEADER_LISTS: usize = 4;
@@ -89,6 +93,7 @@ struct Connections {
     http2: http2::Builder<TokioExecutor>,
     slots: Arc<Semaphore>,
     header_timeout: Duration,
+    drain_timeout: Duration,
     open: TaskTracker,
     /// Fires when idle connections are to be closed, and others after their answer.
     closing: CancellationToken,
@@ -105,10 +110,12 @@ impl Connections {
             .keep_alive_interval(config.header_timeout)
             .keep_alive_timeout(config.header_timeout)
             .max_concurrent_streams(H2_STREAMS)
+            .max_local_error_reset_streams(H2_ERRORS)
             .max_header_list_size(u32::try_from(H2_HEADER_LISTS * config.header_max_bytes).unwrap_or(u32::MAX));
         let slots = Arc::new(Semaphore::new(config.max_connections));
         let (open, closing) = (TaskTracker::new(), CancellationToken::new());
-        Self { service, entrance, http1, http2, slots, header_timeout: config.header_timeout, open, closing }
+        let config::Server { header_timeout, drain_timeout, .. } = *config;
+        Self { service, entrance, http1, http2, slots, header_timeout, drain_timeout, open, closing }
     }
 
     async fn accept(self: &Arc<Self>, listener: &TcpListener) {
@@ -249,23 +256,34 @@ impl Connections {
         }
     }
 
-    /// HTTP/2 connections are few and busy: each is one client's, or a proxy's for many.
+    /// HTTP/2 connections are few and busy: each is one client's, or a proxy's for many. One on which nothing was asked for
+    /// a while is told to go, and has until `server.drain_timeout_ms` to take what it has asked for.
     async fn serve_http2<S>(&self, wire: Wire<S>, peer: IpAddr) -> Result<(), hyper::Error>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let service = Arc::clone(&self.service);
+        let asked = Arc::new(AtomicBool::new(true));
+        let asking = Arc::clone(&asked);
         let respond = move |request| {
             let service = Arc::clone(&service);
+            asking.store(true, Ordering::Relaxed);
             async move { Ok::<_, Infallible>(service.answer(request, peer).await) }
         };
         let mut connection = self.http2.serve_connection(TokioIo::new(wire), service_fn(respond));
-        tokio::select! {
-            ended = &mut connection => return ended,
-            () = self.closing.cancelled() => {}
+        let mut looks = interval(self.header_timeout);
+        loop {
+            tokio::select! {
+                ended = &mut connection => return ended,
+                _ = looks.tick() => if !asked.swap(false, Ordering::Relaxed) { break },
+                () = self.closing.cancelled() => {
+                    Pin::new(&mut connection).graceful_shutdown();
+                    return connection.await;
+                }
+            }
         }
         Pin::new(&mut connection).graceful_shutdown();
-        connection.await
+        timeout(self.drain_timeout, connection).await.unwrap_or(Ok(()))
     }
 }
 

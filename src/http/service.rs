@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::body::{Body, Bytes};
-use hyper::header::{ACCEPT, ALLOW, CONNECTION, HeaderMap, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
+use hyper::header::{
+    ACCEPT, ALLOW, CONNECTION, HeaderMap, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING,
+};
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::body::{self, Fields};
@@ -41,6 +43,7 @@ pub struct Service {
     body_timeout: Duration,
     /// What browsers are told of HTTPS, where it is spoken.
     transport_security: Option<HeaderValue>,
+    write_timeout: Duration,
     ids: RequestIds,
     draining: AtomicBool,
     in_flight: AtomicUsize,
@@ -68,6 +71,7 @@ impl Service {
             body_max_bytes: config.body_max_bytes,
             body_timeout: config.body_timeout,
             transport_security: transport_security(&config.https),
+            write_timeout: config.write_timeout,
             ids: RequestIds::default(),
             draining: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
@@ -98,6 +102,11 @@ impl Service {
         self.transport_security.as_ref()
     }
 
+    /// For a client to read what it has asked for.
+    pub(super) fn write_timeout(&self) -> Duration {
+        self.write_timeout
+    }
+
     pub(super) fn next_id(&self) -> HeaderValue {
         self.ids.next()
     }
@@ -109,16 +118,13 @@ impl Service {
         let id = self.ids.of(request.headers());
         let format = format_of(request.headers());
         let route = self.router.find(request.uri().path());
+        // hyper drops a Content-Length beside it, and whoever stands before the service may have read the request by that:
+        // what follows would be a request to one of both, and a body to the other (RFC 9112, section 6.1).
+        let is_in_chunks = request.headers().contains_key(TRANSFER_ENCODING);
         let mut visit = self.gate.receive(&request, route, peer);
-        let inside = InFlight::enter(&self.in_flight);
-        let answer = if inside.count > self.max_in_flight {
-            Err(Refusal::OVERLOADED)
-        } else {
-            self.admit(route, request, &mut visit).await
-        };
-        drop(inside);
+        let answer = self.admit(route, request, &mut visit).await;
         let mut reply = answer.unwrap_or_else(|refusal| refusal.into_reply(format));
-        if self.is_draining() && version <= Version::HTTP_11 {
+        if (is_in_chunks || self.is_draining()) && version <= Version::HTTP_11 {
             reply.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         visit.dress(&mut reply.headers);
@@ -162,6 +168,8 @@ impl Service {
         if !route.takes(request.method()) {
             return Err(Refusal::method_not_allowed(route.allow()));
         }
+        // A request whose body is still to come counts when it has come: who sends none would keep others out.
+        let _inside = if matches!(route, Route::Register | Route::Login) { None } else { Some(self.enter()?) };
         match route {
             Route::Root => handlers::root::handle(),
             // Boxed, because hyper keeps room on every connection for the largest answer in the making.
@@ -177,15 +185,25 @@ impl Service {
     }
 
     async fn register<B: Body + Unpin>(&self, request: Request<B>, client: Client) -> Result<Reply, Refusal> {
-        handlers::register::handle(&self.handles, client, self.fields(request).await?).await
+        let fields = self.fields(request).await?;
+        let _inside = self.enter()?;
+        handlers::register::handle(&self.handles, client, fields).await
     }
 
     async fn login<B: Body + Unpin>(&self, request: Request<B>, client: Client) -> Result<Reply, Refusal> {
-        handlers::login::handle(&self.handles, client, self.fields(request).await?).await
+        let fields = self.fields(request).await?;
+        let _inside = self.enter()?;
+        handlers::login::handle(&self.handles, client, fields).await
     }
 
     async fn fields<B: Body + Unpin>(&self, request: Request<B>) -> Result<Fields, Refusal> {
         Ok(body::read_fields(request, self.body_max_bytes, self.body_timeout).await?)
+    }
+
+    /// Counts one more request, if there is room for it.
+    fn enter(&self) -> Result<InFlight<'_>, Refusal> {
+        let inside = InFlight::enter(&self.in_flight);
+        if inside.count > self.max_in_flight { Err(Refusal::OVERLOADED) } else { Ok(inside) }
     }
 
     /// The route's path stands for the request's, which may hold anything, addresses and tokens among it.

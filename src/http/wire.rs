@@ -5,7 +5,7 @@
 //! the service carries. What goes out in its place is the refusal that clients know.
 
 use std::fmt::Write as _;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use super::error::{Format, Refusal};
 use super::security;
 use super::service::{REQUEST_ID, Service};
+use super::stall::Stall;
 
 /// What a client begins with that knows that HTTP/2 is spoken here (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -34,6 +35,7 @@ pub struct Wire<S> {
     /// A refusal on its way out, and how much of it has gone.
     refusal: Vec<u8>,
     sent: usize,
+    stall: Stall,
 }
 
 /// Which HTTP is spoken on a connection, as far as is known before its first byte.
@@ -97,7 +99,8 @@ impl<S> Wire<S> {
     /// A stream for one connection.
     pub fn new(stream: S, service: Arc<Service>, spoken: Spoken) -> Self {
         let (ahead, refusal) = (Vec::new(), Vec::new());
-        Self { stream, service, activity: Arc::default(), ahead, spoken, refusal, sent: 0 }
+        let stall = Stall::new(service.write_timeout());
+        Self { stream, service, activity: Arc::default(), ahead, spoken, refusal, sent: 0, stall }
     }
 
     /// What watches it.
@@ -169,12 +172,32 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
 impl<S: AsyncWrite + Unpin> Wire<S> {
     fn poll_refusal(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(rest) = self.refusal.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            match ready!(Pin::new(&mut self.stream).poll_write(cx, rest))? {
+            let written = Pin::new(&mut self.stream).poll_write(cx, rest);
+            match ready!(self.within_time(cx, written))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => self.sent += written,
             }
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl<S> Wire<S> {
+    /// The outcome of a write, noted.
+    fn wrote(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.activity.wrote(written.is_pending());
+        if let Poll::Ready(Ok(count)) = &written {
+            self.stall.wrote(*count);
+        }
+        self.within_time(cx, written)
+    }
+
+    /// The same outcome, but an error where the client has kept the service waiting for too long.
+    fn within_time<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match outcome {
+            Poll::Pending => self.stall.poll(cx).map(Err),
+            outcome @ Poll::Ready(_) => outcome,
+        }
     }
 }
 
@@ -189,8 +212,26 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         }
         ready!(self.poll_refusal(cx))?;
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.activity.wrote(written.is_pending());
-        written
+        self.wrote(cx, written)
+    }
+
+    /// Head and body of an answer go out together, and neither has to be copied for it.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
+        if !self.stream.is_write_vectored() || own_refusal(first).is_some() {
+            return self.poll_write(cx, first);
+        }
+        ready!(self.poll_refusal(cx))?;
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.wrote(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -198,12 +239,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         // TLS takes what the socket does not take yet.
         self.activity.flushed(flushed.is_pending());
-        flushed
+        if flushed.is_ready() {
+            self.stall.end();
+        }
+        self.within_time(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_refusal(cx))?;
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.within_time(cx, shut)
     }
 }
 

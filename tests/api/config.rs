@@ -271,3 +271,8 @@ async fn the_defaults_are_printed_as_they_are_compiled_in() {
     let exit = Home::new().program(&["defaults"]).run().await;
     assert_eq!((exit.code, exit.stdout.as_str()), (Some(0), include_str!("../../config/rollcall.toml")));
 }
+
+#[tokio::test]
+async fn an_unknown_key_of_several_lines_is_told_in_one() {
+    expect_file("\"a\\nb\\u0000\\u001b[31m\" = 1\n", &["unknown key a\\nb\\0\\u{1b}[31m", "lists the keys"]).await;
+}

@@ -193,6 +193,24 @@ async fn a_chunked_body_is_read_as_any_other() {
 }
 
 #[tokio::test]
+async fn a_request_in_chunks_is_the_last_of_its_connection() {
+    let app = TestApp::start().await;
+    let next = "GET / HTTP/1.1\r\nhost: test\r\n\r\n";
+    for lengths in ["", "content-length: 5\r\n", "content-length: 200\r\n"] {
+        for (before, after) in [(lengths, ""), ("", lengths)] {
+            let mut wire = Wire::open(app.addr).await;
+            let head = format!("POST {LOGIN} HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n");
+            wire.send(format!("{head}{before}transfer-encoding: chunked\r\n{after}\r\n2\r\n{{}}\r\n0\r\n\r\n{next}"))
+                .await;
+            let answer = wire.answer().await;
+            answer.expect_refusal(400, "missing_credentials");
+            assert_eq!(answer.header("connection"), Some("close"));
+            assert_eq!(wire.closed().await, b"", "{before}{after}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_ends_early_is_never_taken_for_a_whole_one() {
     let app = TestApp::start().await;
     let mut wire = Wire::open(app.addr).await;

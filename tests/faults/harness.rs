@@ -22,6 +22,9 @@ pub mod proxy;
 #[path = "../api/harness/scratch.rs"]
 pub mod scratch;
 pub mod server;
+#[path = "../api/harness/wire.rs"]
+#[allow(dead_code, reason = "shared with tests/api, which uses more of it")]
+pub mod wire;
 
 use std::future::Future;
 use std::time::Duration;

@@ -19,6 +19,7 @@ mod actors;
 mod cluster;
 mod crash;
 mod failover;
+mod hostile;
 mod limits;
 mod network;
 mod outage;

@@ -108,6 +108,12 @@ pub(super) struct Ring {
 }
 
 impl Ring {
+    /// The secret alone.
+    pub(super) fn of_secret(secret: &SecretString) -> Self {
+        let key = Arc::new(Key::of_secret(secret));
+        Self { keys: vec![Arc::clone(&key)], signer: Some(key), unreadable: Vec::new() }
+    }
+
     /// The ring at `now`. Keys that `previous` has already are taken over.
     pub(super) fn new(
         secret: Option<&Arc<Key>>,

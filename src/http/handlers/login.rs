@@ -26,7 +26,7 @@ use crate::http::reply::{Reply, UserBody};
 #[allow(dead_code, reason = "describes the body in the OpenAPI document; the handler reads its fields")]
 pub struct LoginBody {
     /// The address, in any case.
-    #[schema(example = "john.doe@example.com")]
+    #[schema(min_length = 1, example = "john.doe@example.com")]
     email: String,
     /// The password.
     #[schema(format = Password, example = "SecurePass123")]

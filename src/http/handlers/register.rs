@@ -20,7 +20,12 @@ pub struct RegisterBody {
     #[schema(min_length = 1, max_length = 100, example = "John Doe")]
     name: String,
     /// At most 254 bytes; stored in lower case.
-    #[schema(format = Email, max_length = 254, example = "john.doe@example.com")]
+    #[schema(
+        format = Email,
+        max_length = 254,
+        pattern = r"^[A-Za-z0-9_%+-]+(\.[A-Za-z0-9_%+-]+)*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}$",
+        example = "john.doe@example.com"
+    )]
     email: String,
     /// 8 characters to 72 bytes, with an upper-case letter, a lower-case letter and a digit, without NUL.
     #[schema(format = Password, min_length = 8, max_length = 72, example = "SecurePass123")]

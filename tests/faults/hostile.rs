@@ -1,0 +1,16 @@
+//! What happens when clients mean harm: slow ones, silent ones, floods, bombs and requests of two meanings.
+//!
+//! Every attack meets the real program while honest clients ask for their profiles. A test checks what the attackers get,
+//! that every honest request is answered, and that the service's memory stays within a bound; how long the answers took is
+//! printed, since a busy machine may say anything about it. `make test-hostile` prints the table of all attacks.
+
+mod bodies;
+mod bombs;
+mod floods;
+mod frames;
+mod honest;
+mod slow;
+mod smuggling;
+mod stage;
+mod tools;
+mod unread;

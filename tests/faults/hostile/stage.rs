@@ -1,0 +1,169 @@
+//! A service, honest clients, and room for attackers.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::task::JoinSet;
+
+use super::honest::{Honest, Latencies};
+use crate::harness::program::Service;
+use crate::harness::{Home, Server, serve_on, until};
+
+/// `server.header_timeout_ms`, `server.body_timeout_ms` and `server.write_timeout_ms` of the service: short, so that a test
+/// sees several of them.
+pub const TIMEOUT_MS: &str = "1000";
+const DATABASE_TIMEOUT_MS: &str = "10000";
+/// Files that this process and the service may each have open: 10,000 connections and what else there is.
+const FILES: u64 = 12_000;
+/// From one round of an attacker to its next: the attackers have the same few cores as everybody else here, and what is
+/// tried is the service, not who gets the processor.
+const PAUSE: Duration = Duration::from_millis(50);
+const MB: usize = 1024;
+
+pub struct Stage {
+    service: Service,
+    honest: Honest,
+    _server: Server,
+    _home: Home,
+}
+
+/// What attackers do, and what comes of it.
+pub struct Attack {
+    pub name: &'static str,
+    /// What each attacker gets, in the table's words; the attacker checks it.
+    pub outcome: &'static str,
+    pub attackers: usize,
+    /// Rounds that are over before the honest clients' answers count.
+    pub begun: usize,
+    /// How far the service's memory may grow, in MB.
+    pub memory: usize,
+}
+
+impl Stage {
+    pub async fn open() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// One whose service has these settings over the others.
+    pub async fn with(settings: &[(&str, &str)]) -> Self {
+        raise_files();
+        let (home, server) = (Home::new(), Server::start("").await);
+        let mut start = serve_on(&home, &server).env("ROLLCALL__LIMITS__ENABLED", "false");
+        for key in ["HEADER_TIMEOUT_MS", "BODY_TIMEOUT_MS", "WRITE_TIMEOUT_MS"] {
+            start = start.env(&format!("ROLLCALL__SERVER__{key}"), TIMEOUT_MS);
+        }
+        // Or a busy machine's database would be taken for a service that fails.
+        start = start.env("ROLLCALL__DATABASE__TIMEOUT_MS", DATABASE_TIMEOUT_MS);
+        for (name, value) in settings {
+            start = start.env(name, value);
+        }
+        let service = start.ready().await;
+        let honest = Honest::join(&service).await;
+        // What is made at first use is made.
+        honest.ask(&service, || true).await;
+        Self { service, honest, _server: server, _home: home }
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.service.addr
+    }
+
+    /// Lets attackers go through `round` again and again, each of which ends as its attacker expects, until the honest
+    /// clients have their answers. Checks that those were served and that memory stayed bounded; prints a line of the table.
+    pub async fn under<F>(&self, attack: Attack, round: impl Fn(SocketAddr) -> F + Clone + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let quiet = self.honest.ask(&self.service, || true).await;
+        let before = self.memory_kb("VmRSS:");
+        self.forget_peak();
+        let rounds = Arc::new(AtomicUsize::new(0));
+        let since = Instant::now();
+        let addr = self.addr();
+        let mut attackers: JoinSet<()> = (0..attack.attackers)
+            .map(|_| {
+                let (round, rounds) = (round.clone(), Arc::clone(&rounds));
+                async move {
+                    loop {
+                        round(addr).await;
+                        rounds.fetch_add(1, Ordering::Relaxed);
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                }
+            })
+            .collect();
+        let begun = attack.begun;
+        let reached = |count: usize| rounds.load(Ordering::Relaxed) >= count;
+        until(&format!("{}: rounds", attack.name), async || {
+            check(&mut attackers);
+            reached(begun)
+        })
+        .await;
+        let counter = Arc::clone(&rounds);
+        let enough = begun.max(attack.attackers);
+        let during = self.honest.ask(&self.service, move || counter.load(Ordering::Relaxed) >= enough).await;
+        check(&mut attackers);
+        let rate = f64::from(u32::try_from(rounds.load(Ordering::Relaxed)).unwrap()) / since.elapsed().as_secs_f64();
+        attackers.shutdown().await;
+        let grown = self.memory_kb("VmHWM:").saturating_sub(before);
+        report(&attack, rate, &quiet, &during, (before / MB, grown / MB));
+        assert!(grown <= attack.memory * MB, "{}: memory grew by {} MB", attack.name, grown / MB);
+    }
+
+    /// The service's memory by a line of its status, in KB.
+    fn memory_kb(&self, line: &str) -> usize {
+        let status = fs::read_to_string(self.proc("status")).unwrap();
+        let value = status.lines().find_map(|text| text.strip_prefix(line)).unwrap();
+        value.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// Lets the peak of its memory begin anew.
+    fn forget_peak(&self) {
+        fs::write(self.proc("clear_refs"), "5").unwrap();
+    }
+
+    fn proc(&self, file: &str) -> String {
+        format!("/proc/{}/{file}", self.service.program.pid.as_raw_nonzero())
+    }
+}
+
+/// Whether all attackers go on; one that has not got what it expected has panicked.
+#[track_caller]
+fn check(attackers: &mut JoinSet<()>) {
+    if let Some(ended) = attackers.try_join_next() {
+        ended.unwrap();
+    }
+}
+
+/// A child has its parent's limit.
+fn raise_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let at_least = |value: Option<u64>| value.map(|value| value.max(FILES));
+    let wanted = Rlimit { current: at_least(limit.current), maximum: at_least(limit.maximum) };
+    setrlimit(Resource::Nofile, wanted).unwrap_or_else(|error| panic!("{FILES} open files are needed: {error}"));
+}
+
+/// Adds a line to the table in the file that `HOSTILE_TABLE` names, and prints it.
+fn report(attack: &Attack, rate: f64, quiet: &Latencies, during: &Latencies, (before, grown): (usize, usize)) {
+    let ms = |latencies: &Latencies, quantile| latencies.quantile(quantile).as_secs_f64() * 1000.0;
+    let ratio = ms(during, 0.99) / ms(quiet, 0.99);
+    let line = format!(
+        "| {} | {} | {rate:.0} | {:.1} / {:.1} | {:.1} / {:.1} | {ratio:.1} | {before} + {grown} |",
+        attack.name,
+        attack.outcome,
+        ms(quiet, 0.5),
+        ms(quiet, 0.99),
+        ms(during, 0.5),
+        ms(during, 0.99),
+    );
+    println!("{line}");
+    if let Some(path) = std::env::var_os("HOSTILE_TABLE") {
+        let mut table = File::options().create(true).append(true).open(path).unwrap();
+        writeln!(table, "{line}").unwrap();
+    }
+}
