@@ -78,6 +78,8 @@ BEGIN
     granted := 0;
     verdict := 'pending';
     wait := INTERVAL '0';
+    -- Leases need not outlive a primary. A synchronous standby that is away would keep the answer, but not the leases.
+    PERFORM set_config('synchronous_commit', 'local', true);
     -- A network that the account has logged in from is not the account's limit's business: strangers can use that up.
     known := EXISTS (SELECT FROM login_attempts
         WHERE subject = of_subject AND source = of_source AND known_until > clock_timestamp());

@@ -132,11 +132,12 @@ impl App {
         let keyring = open_keyring(config, database, &metrics).await?;
         let pseudonyms = Arc::new(pseudonyms(config, database)?);
         let engines = engines.await.map_err(|error| AppError::Assembly(error.to_string()))??;
+        // What may fail comes before the actors, which somebody would have to stop.
+        let limits = Arc::new(Limits::new(&config.limits, Arc::clone(&pseudonyms), &metrics)?);
         let (handles, supervisor) =
             actors::start(config, keyring, &pseudonyms, (pool.clone(), database.replica.clone()), engines, &metrics)
                 .await
                 .map_err(|error| AppError::Assembly(error.to_string()))?;
-        let limits = Arc::new(Limits::new(&config.limits, pseudonyms, &metrics)?);
         limits.open().await;
         let gate = Gate::new(config, Arc::clone(&limits));
         let service = Service::new(handles.clone(), gate, Arc::clone(&metrics), &config.server)
@@ -149,7 +150,13 @@ impl App {
         helpers.push(tokio::spawn(database::shrink(pool.clone(), config.database.pool_kept)));
         helpers.push(tokio::spawn(limits.tend()));
         if let Some(listener) = admin_listener {
-            let admin = Admin { service, hasher: handles.hasher.clone(), metrics: Arc::clone(&metrics), pool };
+            let admin = Admin {
+                service,
+                hasher: handles.hasher.clone(),
+                metrics: Arc::clone(&metrics),
+                pool,
+                tls: tls.clone(),
+            };
             helpers.push(tokio::spawn(admin::serve(listener, Arc::new(admin))));
         }
         Ok(Parts { addr, admin_addr, redirect_addr, tls, handles, metrics, supervisor, stop, server, helpers })

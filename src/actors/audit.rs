@@ -115,6 +115,9 @@ impl State {
     }
 }
 
+/// Seconds that an event may wait while it is another replica's turn: that one seals within one or two.
+const STUCK_S: f64 = 30.0;
+
 /// Which refusals a round writes.
 #[derive(Debug, Clone, Copy)]
 enum Gathered {
@@ -147,10 +150,14 @@ impl Sealer {
         let waiting = self.within(async |client| store::waiting(client).await).await?;
         self.metrics.audit_unsealed.set(waiting.count);
         self.metrics.audit_lag.set(waiting.oldest);
-        let mut more = waiting.count > 0;
+        let (mut more, mut held) = (waiting.count > 0, true);
         while more {
             let batch = self.within(async |client| store::seal(client).await).await?;
+            held = batch.held;
             more = self.tell(&batch);
+        }
+        if !held && waiting.oldest > STUCK_S {
+            return Err("the end of the chain is locked by another session, or gone".to_owned());
         }
         Ok(())
     }

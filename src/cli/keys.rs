@@ -129,7 +129,9 @@ fn newest(snapshot: &Snapshot) -> Option<Algorithm> {
 }
 
 fn is_last_signer(kid: &str, snapshot: &Snapshot) -> bool {
-    let may_sign = |key: &&StoredKey| matches!(key.state(snapshot.now), State::Published | State::Active);
+    let may_sign = |key: &&StoredKey| {
+        key.retired_at.is_none() && matches!(key.state(snapshot.now), State::Published | State::Active)
+    };
     let mut signers = snapshot.keys.iter().filter(may_sign).map(StoredKey::kid);
     signers.next() == Some(kid) && signers.next().is_none()
 }

@@ -17,14 +17,14 @@ pub(super) async fn run(config: Config) -> Result<(), CliError> {
             _ = interrupt.recv() => {}
         }
     };
+    // Without a certificate a hangup ends the process, as ever.
     let has_certificate = config.server.https.certificate.is_some();
+    let mut hangup = if has_certificate { Some(signal(SignalKind::hangup())?) } else { None };
     let app = tokio::select! {
         app = App::start(config) => app?,
         // Nothing has been accepted yet.
         () = signalled() => return Ok(()),
     };
-    // Without a certificate a hangup ends the process, as ever.
-    let mut hangup = if has_certificate { Some(signal(SignalKind::hangup())?) } else { None };
     let mut hung_up = async || match &mut hangup {
         Some(hangup) => hangup.recv().await,
         None => std::future::pending().await,

@@ -179,7 +179,11 @@ impl KeyStore {
 
     async fn within<T>(&self, work: impl Future<Output = Result<T, KeyStoreError>>) -> Result<T, KeyStoreError> {
         let late = || KeyStoreError::Failed("the database did not answer in time".to_owned());
-        tokio::time::timeout(self.timeout, work).await.unwrap_or_else(|_| Err(late()))
+        tokio::time::timeout(self.timeout, work).await.unwrap_or_else(|_| {
+            // The connection may still be busy, and others of its age may lead nowhere either.
+            self.pool.retain(|_, metrics| metrics.last_used() < self.timeout / 2);
+            Err(late())
+        })
     }
 }
 

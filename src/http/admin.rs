@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::error::{Format, Refusal};
 use super::reply::Reply;
 use super::service::Service;
+use super::tls::Tls;
 use crate::actors::HasherHandle;
 use crate::telemetry::Metrics;
 
@@ -37,6 +38,8 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// Its database.
     pub pool: Pool,
+    /// Its certificate, where it speaks TLS.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// Serves until dropped.
@@ -99,13 +102,22 @@ impl Admin {
         if self.hasher.is_overloaded() {
             return health(StatusCode::SERVICE_UNAVAILABLE, "too many password checks wait");
         }
+        // None yet from an ACME authority.
+        if self.tls.as_ref().is_some_and(|tls| !tls.served().has_certificate()) {
+            return health(StatusCode::SERVICE_UNAVAILABLE, "no certificate");
+        }
         let asked = timeout(READY_TIMEOUT, async {
             let client = self.pool.get().await.ok()?;
             client.simple_query("").await.ok()
         });
         match asked.await {
             Ok(Some(_)) => health(StatusCode::OK, "ok"),
-            Ok(None) | Err(_) => health(StatusCode::SERVICE_UNAVAILABLE, "no database"),
+            Ok(None) => health(StatusCode::SERVICE_UNAVAILABLE, "no database"),
+            Err(_) => {
+                // The connection may still be busy, and others of its age may lead nowhere either.
+                self.pool.retain(|_, metrics| metrics.last_used() < READY_TIMEOUT / 2);
+                health(StatusCode::SERVICE_UNAVAILABLE, "no database")
+            }
         }
     }
 }

@@ -65,10 +65,12 @@ impl Cors {
         let origin = headers.get(ORIGIN);
         let (reader, varies) = match &self.origins {
             Origins::Nobody => (None, false),
-            Origins::Anybody => (origin.map(|_| ANYBODY), false),
+            // Whoever asks: the answer may be kept for others.
+            Origins::Anybody => (Some(ANYBODY), false),
             Origins::Listed(allowed) => (origin.filter(|origin| allowed.contains(origin)).cloned(), true),
         };
         let is_preflight = reader.is_some()
+            && origin.is_some()
             && request.method() == Method::OPTIONS
             && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
         Sharing { reader, varies, is_preflight }

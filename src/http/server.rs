@@ -229,6 +229,7 @@ impl Connections {
         let respond = |request: Request<Incoming>| {
             let (service, activity) = (&self.service, &activity);
             async move {
+                activity.asked();
                 let has_body = !request.body().is_end_stream();
                 let response = service.answer(request, peer).await;
                 // Of a body that was refused there may be more to come, which is hyper's to deal with.

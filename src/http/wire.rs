@@ -69,6 +69,11 @@ pub struct Activity {
 }
 
 impl Activity {
+    /// A request is under way. Its bytes may have been read with those of the one before.
+    pub fn asked(&self) {
+        self.is_answered.store(false, Ordering::Relaxed);
+    }
+
     /// The request whose bytes came last has been read to its end, and has its answer.
     pub fn answered(&self) {
         self.is_answered.store(true, Ordering::Relaxed);

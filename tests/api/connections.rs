@@ -127,3 +127,14 @@ async fn one_request_more_than_may_be_inside_is_503() {
     inside.answer().await.expect_refusal(401, "invalid_credentials");
     app.get("/").await.expect_json(200);
 }
+
+#[tokio::test]
+async fn a_request_that_came_with_the_one_before_is_not_taken_for_idleness() {
+    // Much longer than a connection may be silent before it is taken for idle.
+    let app = TestApp::with(&[("hashing.cost", "13")]).await;
+    let mut wire = Wire::open(app.addr).await;
+    let login = post("/api/users/login", r#"{"email":"a@example.com","password":"WrongPass1"}"#);
+    wire.send(format!("{GET}{login}")).await;
+    wire.answer().await.expect_json(200);
+    wire.answer().await.expect_refusal(401, "invalid_credentials");
+}

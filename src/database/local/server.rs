@@ -68,6 +68,12 @@ impl Place {
     pub(super) fn running(&self) -> Option<Pid> {
         let text = fs::read_to_string(self.data.join("postmaster.pid")).ok()?;
         let pid = Pid::from_raw(text.lines().next()?.trim().parse().ok()?)?;
+        // After a crash of the machine the number may be another program's.
+        let is_other = fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero()))
+            .is_ok_and(|name| name.trim_end() != "postgres");
+        if is_other {
+            return None;
+        }
         // Not ours to signal is alive too.
         (test_kill_process(pid) != Err(rustix::io::Errno::SRCH)).then_some(pid)
     }

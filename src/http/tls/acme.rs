@@ -69,7 +69,7 @@ pub(super) struct Orders {
 }
 
 impl Orders {
-    /// Prepares everything but asks nobody yet. A kept certificate comes into service.
+    /// Prepares everything but asks nobody yet. A kept certificate comes into service when that begins.
     ///
     /// # Errors
     /// [`AcmeError`].

@@ -57,6 +57,11 @@ impl Served {
         self.challenges.borrow().as_ref()?.get_http_01_key_auth(token)
     }
 
+    /// Whether there is a certificate to show.
+    pub(in crate::http) fn has_certificate(&self) -> bool {
+        self.current().is_some()
+    }
+
     pub(super) fn current(&self) -> Option<Certificate> {
         self.current.borrow().clone()
     }
