@@ -61,19 +61,19 @@ fn u_test(a: &[f64], b: &[f64]) -> f64 {
     for alike in all.chunk_by(|one, other| one.0.total_cmp(&other.0).is_eq()) {
         let count = of(alike.len());
         // Equal values share the mean of their ranks.
-        let rank = of(before) + (count + 1.0) / 2.0;
+        let rank = of(before) + f64::midpoint(count, 1.0);
         ranks_of_a += rank * of(alike.iter().filter(|(_, is_of_a)| *is_of_a).count());
         ties += count.powi(3) - count;
         before += alike.len();
     }
     let (m, n) = (of(a.len()), of(b.len()));
-    let u = ranks_of_a - m * (m + 1.0) / 2.0;
+    let u_of_a = ranks_of_a - m * (m + 1.0) / 2.0;
     let variance = m * n / 12.0 * (m + n + 1.0 - ties / ((m + n) * (m + n - 1.0)));
     if variance <= 0.0 {
         return 1.0;
     }
-    let z = ((u - m * n / 2.0).abs() - 0.5).max(0.0) / variance.sqrt();
-    erfc(z / std::f64::consts::SQRT_2)
+    let deviations = ((u_of_a - m * n / 2.0).abs() - 0.5).max(0.0) / variance.sqrt();
+    erfc(deviations / std::f64::consts::SQRT_2)
 }
 
 /// The complementary error function for x ≥ 0, within 1.5e-7: Abramowitz and Stegun, 7.1.26, where its terms are positive;
