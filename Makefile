@@ -3,7 +3,7 @@
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 RUNNER := CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUNNER
 
-.PHONY: run test test-shuffled test-faults test-hostile test-tls test-api test-browser fuzz lint doc bench coverage
+.PHONY: run test test-shuffled test-faults test-hostile test-timing test-tls test-api test-browser fuzz lint doc bench coverage
 
 run: ## Serve on http://localhost:8000, with a private PostgreSQL cluster unless DATABASE_URL is set
 	@.ci/install cc postgres
@@ -29,6 +29,10 @@ test-hostile: ## Attack the service, and tell what honest clients see meanwhile 
 	@rm -f target/hostile.md
 	HOSTILE_TABLE=$(CURDIR)/target/hostile.md cargo test --test faults -- hostile:: --test-threads 1
 	@tests/faults/hostile/table target/hostile.md
+
+test-timing: ## Compare how long refused logins take; plots in target/timing (Linux)
+	@.ci/install cc postgres
+	cargo test --test faults -- timing:: --nocapture --test-threads 1
 
 test-tls: ## Try HTTPS with tools of others: pebble (ACME), h2load, testssl.sh (Linux)
 	@.ci/install cc postgres pebble h2load testssl

@@ -25,7 +25,7 @@ use crate::config;
 use crate::domain::password::Password;
 use crate::domain::user::PasswordHash;
 use crate::hashing::engine::{self, Engines};
-use crate::hashing::mcf::{self, Cost, Mcf};
+use crate::hashing::mcf::{self, Cost, Mcf, McfError};
 use crate::hashing::{COST_MAX, Digest, Salt};
 use crate::telemetry::{Metrics, seconds};
 use admission::{Admission, Place};
@@ -106,11 +106,11 @@ impl HasherHandle {
     pub fn verify(&self, email: &str, password: Password, stored: Option<&PasswordHash>) -> Verification {
         let stored_text = stored.map_or("", |stored| &stored.0);
         let tag = self.sharing.tag(email, stored_text, &password);
-        let hash = stored.and_then(usable).filter(|_| password.fits_bcrypt());
+        let stored = stored.map(usable);
         let (handle, begun) = (self.clone(), Begun::default());
         let computation = {
             let begun = begun.clone();
-            async move { handle.compare(password, hash, begun).await }
+            async move { handle.compare(password, stored, begun).await }
         };
         self.sharing.share(tag, begun, computation)
     }
@@ -136,11 +136,25 @@ impl HasherHandle {
         self.factory.cell()
     }
 
-    async fn compare(&self, password: Password, hash: Option<Mcf>, begun: Begun) -> Result<Verdict, HasherError> {
+    async fn compare(
+        &self,
+        password: Password,
+        stored: Option<Result<Mcf, Unusable>>,
+        begun: Begun,
+    ) -> Result<Verdict, HasherError> {
+        let (hash, unusable) = match stored {
+            Some(Ok(hash)) => (Some(hash), None),
+            Some(Err(unusable)) => (None, Some(unusable)),
+            None => (None, None),
+        };
+        let hash = hash.filter(|_| password.fits_bcrypt());
         let (cost, salt) = hash.as_ref().map_or((self.cost, Salt::default()), |hash| (hash.cost, hash.salt));
         // Or else a hash of a lower cost would tell by its time that the account exists.
         let job = engine::Job { password, salt, cost, as_long_as: self.cost.max(cost) };
-        let digest = self.compute(Class::Verify, job, begun).await?;
+        // While the hash is computed: said before or after, it would add to the time, and tell that the account exists.
+        let tell = async { unusable.into_iter().for_each(Unusable::tell) };
+        let (digest, ()) = tokio::join!(self.compute(Class::Verify, job, begun), tell);
+        let digest = digest?;
         Ok(match hash {
             Some(hash) if hash.verify(&digest) == mcf::Verdict::Match => {
                 Verdict::Match { outdated: hash.cost < self.cost }
@@ -165,17 +179,23 @@ impl HasherHandle {
 }
 
 /// The hash that a stored string is, unless computing it would cost too much.
-fn usable(stored: &PasswordHash) -> Option<Mcf> {
-    match stored.0.parse::<Mcf>() {
-        Ok(hash) if hash.cost.log_rounds() <= COST_MAX => Some(hash),
-        Ok(hash) => {
-            tracing::warn!(cost = hash.cost.log_rounds(), "a stored hash costs more than {COST_MAX} and is refused");
-            None
-        }
-        Err(error) => {
-            tracing::warn!(%error, "a stored hash is not a bcrypt hash");
-            None
-        }
+fn usable(stored: &PasswordHash) -> Result<Mcf, Unusable> {
+    let hash: Mcf = stored.0.parse()?;
+    if hash.cost.log_rounds() > COST_MAX { Err(Unusable::Costly(hash.cost)) } else { Ok(hash) }
+}
+
+/// Why a stored string matches no password.
+#[derive(Debug, Clone, Copy, Error)]
+enum Unusable {
+    #[error("a stored hash costs more than {COST_MAX} and is refused: {}", .0.log_rounds())]
+    Costly(Cost),
+    #[error("a stored hash is not a bcrypt hash: {0}")]
+    Broken(#[from] McfError),
+}
+
+impl Unusable {
+    fn tell(self) {
+        tracing::warn!("{self}");
     }
 }
 

@@ -74,8 +74,8 @@ impl State {
         }
     }
 
-    /// Ends a hash whose rounds are all done, and clears the state.
-    pub fn finish(&mut self) -> Digest {
+    /// The hash, after all its rounds. The state can go on from there, and is to be zeroized by whoever has no more use for it.
+    pub fn digest(&mut self) -> Digest {
         let mut text = *b"OrpheanBeholderScryDoubt";
         for bytes in text.as_chunks_mut::<8>().0 {
             let whole = u64::from_be_bytes(*bytes);
@@ -85,7 +85,6 @@ impl State {
             }
             *bytes = (u64::from(block[0]) << 32 | u64::from(block[1])).to_be_bytes();
         }
-        self.zeroize();
         array::from_fn(|i| text[i])
     }
 

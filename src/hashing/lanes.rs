@@ -2,6 +2,8 @@
 
 use std::mem;
 
+use zeroize::Zeroize;
+
 use crate::hashing::blowfish::{self, Digest, LANES_MAX, Salt, State};
 use crate::hashing::mcf::Cost;
 
@@ -89,11 +91,11 @@ impl<J> Lanes<J> {
         rounds
     }
 
-    /// Takes the digests of those that are to go on. Their states are zeros then, which take as long as any.
+    /// Takes the digests of those that are to go on. Their states go on from where they are, with work like any other's.
     fn pad(&mut self) {
         for (job, state) in self.jobs.iter_mut().zip(&mut self.states) {
             if job.rounds == 0 && job.padding > 0 {
-                job.digest = Some(state.finish());
+                job.digest = Some(state.digest());
                 job.rounds = mem::take(&mut job.padding);
             }
         }
@@ -102,9 +104,11 @@ impl<J> Lanes<J> {
     /// Frees one finished lane, and moves the last busy one into it so that the busy ones stay together.
     fn take(&mut self) -> Option<(J, Digest)> {
         let lane = self.jobs.iter().position(|job| job.rounds == 0)?;
-        let last = self.states.get_mut(lane)?.finish();
+        let state = self.states.get_mut(lane)?;
         let job = self.jobs.swap_remove(lane);
-        let digest = job.digest.unwrap_or(last);
+        // A digest that was taken before the padding was the whole work: a second one would tell of the padding.
+        let digest = job.digest.unwrap_or_else(|| state.digest());
+        state.zeroize();
         let (rest, free) = self.states.split_at_mut(self.jobs.len());
         if let (Some(hole), Some(last)) = (rest.get_mut(lane), free.first_mut()) {
             hole.replace(last);

@@ -26,4 +26,5 @@ mod outage;
 mod pooler;
 mod refusals;
 mod replica;
+mod timing;
 mod tls;
