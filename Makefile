@@ -48,7 +48,7 @@ test-browser: ## Try the documents in a real headless Chromium
 
 TIME := 10
 fuzz: ## Fuzz the parsers of what clients send, 10 seconds each; TIME=600 for ten minutes each
-	@.ci/install cc
+	@.ci/install cc c++
 	.ci/fuzz $(TIME)
 
 lint: ## Format and clippy

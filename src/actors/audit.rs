@@ -1,6 +1,6 @@
 //! The audit actor, which seals events.
 //!
-//! Owns nothing but its rhythm: refusals by rate limits gather in [`hits`], events wait in the database; waits on one
+//! Owns nothing but its rhythm: refusals by rate limits gather in `audit::hits`, events wait in the database; waits on one
 //! connection at a time; dies only by a panic, and its successor goes on where the database stands.
 //!
 //! Each round writes the refusals whose time to gather is over, then gives every event that is committed by then its place

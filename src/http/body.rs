@@ -1,7 +1,8 @@
 //! Request bodies: read within a limit and a time, parsed into fields, wiped afterwards.
 
 use std::cell::Cell;
-use std::collections::HashSet;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::time::Duration;
 
@@ -96,7 +97,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 /// The fields of a JSON object, with strings that are wiped.
 #[derive(Default)]
-pub struct Fields(Vec<(String, Value)>);
+pub struct Fields(BTreeMap<String, Value>);
 
 enum Value {
     Text(Zeroizing<String>),
@@ -133,8 +134,7 @@ impl Fields {
     /// # Errors
     /// [`NotText`] where there is none.
     pub fn take(&mut self, key: &str) -> Result<Zeroizing<String>, NotText> {
-        let at = self.0.iter().position(|(name, _)| name == key).ok_or(NotText::Missing)?;
-        match self.0.swap_remove(at).1 {
+        match self.0.remove(key).ok_or(NotText::Missing)? {
             Value::Text(text) => Ok(text),
             Value::Null => Err(NotText::Missing),
             Value::Object(_) | Value::Other => Err(NotText::OtherType),
@@ -196,14 +196,12 @@ impl<'de> Visitor<'de> for Parser<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut fields = Fields::default();
-        let mut seen = HashSet::new();
         while let Some(key) = entries.next_key::<String>()? {
-            if !seen.insert(key.clone()) {
+            let Entry::Vacant(slot) = fields.0.entry(key) else {
                 self.0.set(true);
                 return Err(A::Error::custom("duplicate key"));
-            }
-            let value = entries.next_value_seed(self)?;
-            fields.0.push((key, value));
+            };
+            slot.insert(entries.next_value_seed(self)?);
         }
         Ok(Value::Object(fields))
     }

@@ -173,13 +173,18 @@ fn document() -> utoipa::openapi::OpenApi {
         Refusal::INVALID_TOKEN,
         Refusal::NOT_AUTHENTICATED,
         Refusal::RATE_LIMITED,
+        Refusal::OVERLOADED,
         Refusal::UNAVAILABLE,
         Refusal::INTERNAL,
     ];
-    let root = vec![Refusal::RATE_LIMITED];
-    for (path, refusals) in
-        [("/", root), ("/api/users/register", register), ("/api/users/login", login), ("/api/users/me", me)]
-    {
+    let public = || vec![Refusal::RATE_LIMITED, Refusal::OVERLOADED];
+    for (path, refusals) in [
+        ("/", public()),
+        ("/.well-known/jwks.json", public()),
+        ("/api/users/register", register),
+        ("/api/users/login", login),
+        ("/api/users/me", me),
+    ] {
         if let Some(operation) = api.paths.paths.get_mut(path).and_then(operation) {
             for refusal in refusals {
                 describe(operation, &refusal);

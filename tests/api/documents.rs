@@ -11,6 +11,7 @@ use crate::harness::{Answer, Home, TestApp, Wire};
 const REGISTER: &str = "/api/users/register";
 const LOGIN: &str = "/api/users/login";
 const ME: &str = "/api/users/me";
+const JWKS: &str = "/.well-known/jwks.json";
 
 /// Resolves a schema that is only named.
 fn resolve<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
@@ -24,7 +25,7 @@ fn resolve<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
 fn examples(document: &Value, path: &str, method: &str) -> BTreeMap<(String, String, String), Value> {
     let mut found = BTreeMap::new();
     for (status, response) in document["paths"][path][method]["responses"].as_object().unwrap() {
-        for (media, content) in response["content"].as_object().unwrap() {
+        for (media, content) in response["content"].as_object().into_iter().flatten() {
             for (code, example) in content["examples"].as_object().into_iter().flatten() {
                 found.insert((media.clone(), status.clone(), code.clone()), example["value"].clone());
             }
@@ -50,7 +51,13 @@ async fn the_document_is_openapi_3_1_with_every_endpoint() {
         .iter()
         .flat_map(|(path, item)| item.as_object().unwrap().keys().map(move |method| format!("{method} {path}")))
         .collect();
-    for endpoint in ["get /", "post /api/users/register", "post /api/users/login", "get /api/users/me"] {
+    for endpoint in [
+        "get /",
+        "get /.well-known/jwks.json",
+        "post /api/users/register",
+        "post /api/users/login",
+        "get /api/users/me",
+    ] {
         assert!(endpoints.iter().any(|found| found == endpoint), "{endpoint} in {endpoints:?}");
     }
     assert_eq!(document["paths"][ME]["get"]["security"], json!([{"bearer": []}]));
@@ -62,7 +69,8 @@ async fn every_status_that_an_endpoint_answers_with_is_described() {
     let app = TestApp::start().await;
     let document = document(&app).await;
     for (path, method, statuses) in [
-        ("/", "get", &["200", "429"][..]),
+        ("/", "get", &["200", "429", "503"][..]),
+        (JWKS, "get", &["200", "304", "429", "503"]),
         (REGISTER, "post", &["201", "400", "408", "409", "413", "415", "422", "429", "500", "503"]),
         (LOGIN, "post", &["200", "400", "401", "408", "413", "415", "422", "429", "500", "503"]),
         (ME, "get", &["200", "401", "403", "429", "500", "503"]),
@@ -173,7 +181,7 @@ async fn rate_limited(accept: &str) -> Vec<(&'static str, Answer)> {
     ])
     .await;
     let mut answers = Vec::new();
-    for (method, path) in [("POST", REGISTER), ("POST", LOGIN), ("GET", ME), ("GET", "/")] {
+    for (method, path) in [("POST", REGISTER), ("POST", LOGIN), ("GET", ME), ("GET", "/"), ("GET", JWKS)] {
         let refused = loop {
             let request = app.request(method, path).header("accept", accept);
             let answer = app.send(request.body(Full::default()).unwrap()).await;
@@ -194,7 +202,7 @@ async fn examples_are_what_the_service_really_answers() {
     for (accept, code_at) in [("application/json", "/error/code"), ("application/problem+json", "/code")] {
         let mut seen = 0;
         for (path, answer) in real_refusals(&app, accept).await {
-            let method = if [ME, "/"].contains(&path) { "get" } else { "post" };
+            let method = if [ME, "/", JWKS].contains(&path) { "get" } else { "post" };
             let body = answer.json();
             let code = body.pointer(code_at).and_then(Value::as_str).unwrap_or_else(|| panic!("{answer:?}")).to_owned();
             let key = (accept.to_owned(), answer.status.as_str().to_owned(), code);
@@ -202,7 +210,7 @@ async fn examples_are_what_the_service_really_answers() {
             assert_eq!(examples.get(&key), Some(&body), "{key:?} of {path}: {answer:?}");
             seen += 1;
         }
-        assert_eq!(seen, 26);
+        assert_eq!(seen, 27);
     }
 }
 

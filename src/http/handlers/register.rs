@@ -19,9 +19,9 @@ pub struct RegisterBody {
     /// 1 to 100 characters after trimming, no control characters.
     #[schema(min_length = 1, max_length = 100, example = "John Doe")]
     name: String,
-    /// At most 254 bytes; stored in lower case.
+    /// At most 254 bytes; stored in lower case. A label of the domain may begin or end with a hyphen, so the format is not
+    /// quite `email`.
     #[schema(
-        format = Email,
         max_length = 254,
         pattern = r"^[A-Za-z0-9_%+-]+(\.[A-Za-z0-9_%+-]+)*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}$",
         example = "john.doe@example.com"
