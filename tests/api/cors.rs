@@ -147,7 +147,9 @@ async fn all_pages_may_be_allowed() {
     assert_eq!(answer.header("access-control-allow-credentials"), None);
     let answer = ask(&app, "OPTIONS", ME, &[("origin", PAGE), ("access-control-request-method", "GET")]).await;
     assert_eq!(answer.header("access-control-allow-methods"), Some("GET, HEAD, OPTIONS"));
-    assert_eq!(cors_headers(&ask(&app, "GET", "/", &[]).await), [""; 0]);
+    // An answer may be kept, and given to a page that asks for it later.
+    let answer = ask(&app, "GET", "/", &[]).await;
+    assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
 }
 
 #[tokio::test]
