@@ -167,6 +167,8 @@ DECLARE
     locked_sources INTEGER[] := '{}';
     detail JSONB := jsonb_build_object('seconds', ceil(extract(epoch FROM rules.lock))::BIGINT);
 BEGIN
+    -- Nobody shall be kept from logging in because a synchronous standby is away.
+    PERFORM set_config('synchronous_commit', 'local', true);
     FOR i IN 1..cardinality(subjects) LOOP
         CONTINUE WHEN of_leases[i] IS NULL;
         IF NOT of_known[i] THEN

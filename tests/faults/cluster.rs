@@ -12,6 +12,7 @@ use crate::harness::{ANSWER_LIMIT, DATABASE_TIMEOUT, Home, Load, Start, processe
 /// The service without a database of anybody else's.
 fn serve(home: &Home) -> Start {
     home.serve()
+        .env("ROLLCALL__LIMITS__ENABLED", "false")
         .env("ROLLCALL__DATABASE__TIMEOUT_MS", &DATABASE_TIMEOUT.as_millis().to_string())
         .env("ROLLCALL__TELEMETRY__LOG_FILTER", "warn")
 }

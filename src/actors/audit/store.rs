@@ -17,7 +17,7 @@ pub(super) const SEAL_MAX: usize = 2_000;
 const WAITING: &str = "SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(happened_at)), 0)::float8
     FROM (SELECT happened_at FROM audit_events WHERE sequence IS NULL ORDER BY event_id LIMIT 10000) AS waiting";
 /// A replica that stops in the midst of its transaction gives the head back after a while.
-const BEGIN: &str = "SET LOCAL idle_in_transaction_session_timeout = 10000";
+const BEGIN: &str = "SET LOCAL idle_in_transaction_session_timeout = 10000; SET LOCAL synchronous_commit = local";
 /// Nothing where another replica is at it.
 const HEAD: &str = "SELECT head_sequence, head_hash FROM audit_chain FOR UPDATE SKIP LOCKED";
 const SEAL: &str = "UPDATE audit_events AS e SET sequence = s.sequence, hash = s.hash
