@@ -63,7 +63,7 @@ async fn without_its_synchronous_standby_registrations_are_503_and_lookups_go_on
     tokio::time::sleep_until(back.into()).await;
     load.succeeds(300).await;
     let report = load.end().await;
-    report.expect_bounded(ANSWER_LIMIT).expect_refusals_of(Step::Register).expect_service_since(back);
+    report.expect_bounded(ANSWER_LIMIT).expect_refusals_of(&[Step::Register]).expect_service_since(back);
     report.expect_kept_by(&primary).await;
 }
 

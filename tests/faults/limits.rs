@@ -24,10 +24,12 @@ async fn connections_that_others_have_used_up_are_503_until_they_are_free() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_refuses_registrations_and_nothing_else() {
+async fn a_full_disk_refuses_what_has_to_be_written_and_nothing_else() {
     // Where this process may not mount a disk, the next test is all there is.
     let Some(server) = Server::on_small_disk().await else { return };
-    refuses_registrations(&server, async || server.fill_disk(), async |filler| fs::remove_file(filler).unwrap()).await;
+    // A login is recorded, or not let in.
+    let written = [Step::Register, Step::Login];
+    refuses(&written, &server, async || server.fill_disk(), async |filler| fs::remove_file(filler).unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -49,10 +51,10 @@ async fn a_table_that_may_not_grow_refuses_registrations_and_nothing_else() {
         })
         .await;
     };
-    refuses_registrations(&server, fill, free).await;
+    refuses(&[Step::Register], &server, fill, free).await;
 }
 
-async fn refuses_registrations<T>(server: &Server, fill: impl AsyncFnOnce() -> T, free: impl AsyncFnOnce(T)) {
+async fn refuses<T>(steps: &[Step], server: &Server, fill: impl AsyncFnOnce() -> T, free: impl AsyncFnOnce(T)) {
     let home = Home::new();
     let service = serve_on(&home, server).ready().await;
     let load = Load::mixed(&service, 8).await;
@@ -63,6 +65,6 @@ async fn refuses_registrations<T>(server: &Server, fill: impl AsyncFnOnce() -> T
     let freed = Instant::now();
     load.succeeds(200).await;
     let report = load.end().await;
-    report.expect_bounded(ANSWER_LIMIT).expect_refusals_of(Step::Register).expect_service_since(freed);
+    report.expect_bounded(ANSWER_LIMIT).expect_refusals_of(steps).expect_service_since(freed);
     report.expect_kept_by(server).await;
 }

@@ -161,22 +161,22 @@ impl Report {
         self
     }
 
-    /// Checks that some requests of this kind were refused, and none of another.
+    /// Checks that some requests of these kinds were refused, and none of another.
     #[track_caller]
-    pub fn expect_refusals_of(&self, step: Step) -> &Self {
-        self.expect_no_refusals_but(step).expect_refusals()
+    pub fn expect_refusals_of(&self, steps: &[Step]) -> &Self {
+        self.expect_no_refusals_but(steps).expect_refusals()
     }
 
-    /// Checks that no requests of another kind were refused.
+    /// Checks that no requests of other kinds were refused.
     #[track_caller]
-    pub fn expect_no_refusals_but(&self, step: Step) -> &Self {
+    pub fn expect_no_refusals_but(&self, steps: &[Step]) -> &Self {
         let others: Vec<_> = self
             .sights
             .iter()
-            .filter(|sight| sight.outcome == Outcome::Unavailable && sight.step != step)
+            .filter(|sight| sight.outcome == Outcome::Unavailable && !steps.contains(&sight.step))
             .take(5)
             .collect();
-        assert!(others.is_empty(), "others than {step:?} were refused: {others:#?}");
+        assert!(others.is_empty(), "others than {steps:?} were refused: {others:#?}");
         self
     }
 
