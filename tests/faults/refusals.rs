@@ -2,7 +2,7 @@
 
 use tokio::net::TcpListener;
 
-use crate::harness::server::free_port;
+use crate::harness::scratch::free_port;
 use crate::harness::{EMAIL, Home, PASSWORD, Server, serve_at, serve_on, until};
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::program::Service;
-use crate::harness::server::free_port;
+use crate::harness::scratch::free_port;
 use crate::harness::{ANSWER_LIMIT, EMAIL, Home, Load, Server, serve_on, until};
 
 async fn start(home: &Home) -> (Server, Server, Service) {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::harness::server::free_port;
+use crate::harness::scratch::free_port;
 use crate::harness::{Authority, Home, Server, Start, serve_at};
 
 /// A server that is known as `localhost`, and the file of who says so.

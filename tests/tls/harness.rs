@@ -17,7 +17,6 @@ pub mod tls;
 pub mod wire;
 
 use std::future::Future;
-use std::net::TcpListener;
 use std::process::Output;
 use std::time::Duration;
 
@@ -62,8 +61,7 @@ pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
 
 /// Ports that nobody listens on, for programs that can't pick one themselves.
 pub fn free_ports<const N: usize>() -> [u16; N] {
-    let held = std::array::from_fn::<_, N, _>(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-    held.map(|listener| listener.local_addr().unwrap().port())
+    std::array::from_fn(|_| scratch::free_port())
 }
 
 /// Runs a tool to its end.

@@ -26,6 +26,7 @@ async fn idle_connections_keep_no_buffers() {
     let files = Files::of(&authority.sign());
     let service = home
         .serve()
+        .env("ROLLCALL__LIMITS__ENABLED", "false")
         .env("ROLLCALL__SERVER__TLS_CERT_FILE", files.certificate.to_str().unwrap())
         .env("ROLLCALL__SERVER__TLS_KEY_FILE", files.key.to_str().unwrap())
         .env("ROLLCALL__TELEMETRY__ADMIN_ADDR", &format!("127.0.0.1:{admin}"))

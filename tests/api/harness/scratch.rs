@@ -1,12 +1,13 @@
 //! The one directory of this test process, and the child that removes it when the process is gone, for whatever reason.
 
 use std::fs::{self, Permissions};
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 
 /// Reads until this process ends (a SIGKILL closes the pipe as well as an exit does), then ends the programs and the
 /// servers that it left and removes all they wrote.
@@ -82,4 +83,17 @@ pub fn postmaster(data: &Path) -> Option<rustix::process::Pid> {
     let text = fs::read_to_string(data.join("postgres/postmaster.pid")).ok()?;
     let pid = rustix::process::Pid::from_raw(text.lines().next()?.trim().parse().ok()?)?;
     rustix::process::test_kill_process(pid).is_ok().then_some(pid)
+}
+
+/// A port that nobody listens on, below those that the system gives to outgoing connections: a client that keeps trying to
+/// reach a server that is down could otherwise be given the server's own port, and be connected with itself.
+#[allow(dead_code, reason = "for those who start servers that cannot pick a port themselves")]
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Another process with these tests begins elsewhere.
+    let begin = 16_000 + u16::try_from(std::process::id() % 12_000).unwrap();
+    (0..1000)
+        .map(|_| begin + NEXT.fetch_add(1, Ordering::Relaxed))
+        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .expect("a free port")
 }

@@ -6,18 +6,18 @@ pub mod pooler;
 use std::collections::BTreeSet;
 use std::fs::{self, File, Permissions};
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 
 use rustix::process::Signal;
 use tokio_postgres::{Client, NoTls};
 
 use super::binaries::Binaries;
 use super::owner::Owner;
+use super::scratch::free_port;
 use super::{processes, scratch, soon, until};
 
 /// Who makes the cluster, and who looks into it for the tests.
@@ -389,18 +389,6 @@ fn own_dir(path: &Path) {
     if let Some(owner) = Owner::of_server() {
         std::os::unix::fs::chown(path, Some(owner.uid), Some(owner.gid)).unwrap();
     }
-}
-
-/// A port that nobody listens on, below those that the system gives to outgoing connections: a client that keeps trying to
-/// reach a server that is down could otherwise be given the server's own port, and be connected with itself.
-pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Another process with these tests begins elsewhere.
-    let begin = 16_000 + u16::try_from(std::process::id() % 12_000).unwrap();
-    (0..1000)
-        .map(|_| begin + NEXT.fetch_add(1, Ordering::Relaxed))
-        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
-        .expect("a free port")
 }
 
 /// Runs a program to its good end, on a thread that may wait.

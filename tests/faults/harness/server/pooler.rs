@@ -9,7 +9,8 @@ use tokio::net::TcpStream;
 
 use super::super::scratch::{self, Remembered};
 use super::super::until;
-use super::{Server, USER, as_owner, free_port, own_dir};
+use super::{Server, USER, as_owner, own_dir};
+use crate::harness::scratch::free_port;
 
 /// Connections that it has to the database.
 pub const CONNECTIONS: i64 = 3;
