@@ -9,7 +9,7 @@ run: ## Serve on http://localhost:8000, with a private PostgreSQL cluster unless
 	@.ci/install cc postgres
 	@cargo run --release --quiet -- serve
 
-test: ## Run every test but the browser's
+test: ## Run the unit tests and those of the API
 	@.ci/install cc postgres redis
 	cargo test
 

@@ -1,4 +1,5 @@
-//! An attempt's place among those under way: had before the password is checked, and given back however that ends.
+//! An attempt's place among those under way: had before the password is checked, and given back however that ends. Where
+//! the database is away at the end, it stays taken until its lease is over.
 
 use std::collections::HashMap;
 
