@@ -146,7 +146,7 @@ pub struct Hashing {
     pub lanes: Option<usize>,
     /// Niceness of the hash threads.
     pub niceness: i32,
-    /// Niceness of the service's session among those of the machine.
+    /// Niceness of the service's session among those of the machine while all engines work.
     pub session_niceness: i32,
     /// Longest wait that a job is admitted with.
     pub max_wait: Duration,

@@ -20,13 +20,17 @@ use tokio::sync::oneshot;
 use super::calibration::{self, SelfTestError};
 use super::lanes::{Lanes, SLICE};
 use super::mcf::Cost;
-use super::{Digest, Salt, priority};
+use super::priority::{self, Session};
+use super::{Digest, Salt};
 use crate::config::{self, Kernel};
 use crate::domain::password::Password;
 use crate::telemetry::Counter;
 
 /// Over how long the measured pace is averaged: long enough for noise, short enough to follow a machine that slows down.
 const PACE_MEMORY: Duration = Duration::from_secs(1);
+/// For how long an engine must have been idle before the session stops making way: rarely enough for the system, which grants
+/// ten changes a second.
+const REST: Duration = Duration::from_millis(500);
 
 /// Why there are no engines.
 #[derive(Debug, Error)]
@@ -91,6 +95,7 @@ struct State {
     jobs: VecDeque<Ticket>,
     /// Busy lanes of each engine.
     loads: Box<[usize]>,
+    session: Session,
     closed: bool,
 }
 
@@ -114,13 +119,13 @@ impl Engines {
             state: Mutex::new(State {
                 jobs: VecDeque::new(),
                 loads: vec![0; config.engines].into_boxed_slice(),
+                session: Session::new(config.session_niceness),
                 closed: false,
             }),
             wake: Condvar::new(),
             paces: (0..config.engines).map(|_| AtomicU64::new(best.rounds_per_second)).collect(),
             panics,
         });
-        priority::lower_session(config.session_niceness);
         let engines = Self(Arc::new(Guard(Arc::clone(&shared))));
         for at in 0..config.engines {
             let (shared, niceness) = (Arc::clone(&shared), config.niceness);
@@ -221,6 +226,10 @@ impl Shared {
                     if let Some(load) = state.loads.get_mut(at) {
                         *load = busy + 1;
                     }
+                    // While an engine is idle, there is a core for others.
+                    if state.loads.iter().all(|load| *load > 0) {
+                        state.session.lower();
+                    }
                     return Next::Admit(ticket);
                 }
             }
@@ -230,8 +239,19 @@ impl Shared {
             if state.closed {
                 return Next::End;
             }
-            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.sleep(state);
         }
+    }
+
+    fn sleep<'a>(&'a self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        if !state.session.is_lowered() {
+            return self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let (mut state, waited) = self.wake.wait_timeout(state, REST).unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            state.session.raise();
+        }
+        state
     }
 
     fn advance(&self, at: usize, lanes: &mut Lanes<oneshot::Sender<Digest>>) {

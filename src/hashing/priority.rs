@@ -1,5 +1,8 @@
 //! Who goes first where hashes and other work want the same core.
 
+use std::fs;
+use std::io::{self, ErrorKind};
+
 /// Lowers the priority of this thread. Failing is no harm: the hashes only come first where they should come second.
 pub(super) fn lower_thread(niceness: i32) {
     #[cfg(target_os = "linux")]
@@ -13,20 +16,86 @@ pub(super) fn lower_thread(niceness: i32) {
     let _ = niceness;
 }
 
-/// Lowers the priority of this process's session, where the session is the service's own, as under a service manager or in
-/// a container. Linux shares the cores among sessions first (`sched_autogroup_enabled`), and a thread's niceness counts
-/// within its session only: to PostgreSQL on the same machine, whose every process is a session, the hash threads would be
-/// of the same importance as itself.
-pub(super) fn lower_session(niceness: i32) {
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::process::{getpid, getsid};
-        let leads = getsid(None).is_ok_and(|session| session == getpid());
-        // Without autogroups there is no such file, and no need.
-        if leads && let Err(error) = std::fs::write("/proc/self/autogroup", niceness.to_string()) {
-            tracing::debug!(%error, niceness, "the session keeps its priority");
+/// The session of this process, where it is the service's own, as under a service manager or in a container.
+///
+/// Linux shares the cores among sessions first (`sched_autogroup_enabled`), and a thread's niceness counts within its session
+/// only: to PostgreSQL on the same machine, whose every process is a session, the hash threads would be of the same importance
+/// as itself. So the whole session makes way while hashes would take every core, and only then: its async threads are in it.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// While hashes take every core.
+    niceness: i32,
+    is_lowered: bool,
+    is_ours: bool,
+}
+
+impl Session {
+    const FILE: &str = "/proc/self/autogroup";
+
+    /// This process's. Other systems have no such files, and no need.
+    pub(super) fn new(niceness: i32) -> Self {
+        let is_ours = fs::read_to_string("/proc/self/stat").is_ok_and(|stat| leads_session(&stat));
+        Self {
+            niceness,
+            is_lowered: false,
+            is_ours: is_ours && niceness > 0 && fs::exists(Self::FILE).unwrap_or(false),
         }
     }
-    #[cfg(not(target_os = "linux"))]
-    let _ = niceness;
+
+    pub(super) fn is_lowered(&self) -> bool {
+        self.is_lowered
+    }
+
+    /// Makes way for other sessions.
+    pub(super) fn lower(&mut self) {
+        if self.is_ours && !self.is_lowered {
+            self.is_lowered = self.set(self.niceness);
+        }
+    }
+
+    /// Is like other sessions again.
+    pub(super) fn raise(&mut self) {
+        if self.is_lowered {
+            self.is_lowered = !self.set(0);
+        }
+    }
+
+    /// Whether it was done. The system grants ten changes a second; later ones come the next time.
+    fn set(&mut self, niceness: i32) -> bool {
+        let done = fs::write(Self::FILE, niceness.to_string());
+        if let Err(error) = &done
+            && !is_for_later(error)
+        {
+            self.is_ours = false;
+            tracing::warn!(%error, niceness, "the session keeps its priority");
+        }
+        done.is_ok()
+    }
+}
+
+fn is_for_later(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+/// Whether the process of this `/proc/PID/stat` leads its session: the first field is the sixth (proc(5)). In a PID namespace
+/// whose sessions were begun outside, the sixth is 0; the second may hold anything, parentheses among it.
+fn leads_session(stat: &str) -> bool {
+    let pid = stat.split(' ').next();
+    let session = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(3));
+    pid.is_some() && pid == session
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_leads_its_session_is_told_by_its_stat() {
+        assert!(leads_session("27 (rollcall) S 1 27 27 0 -1 4194304 123"));
+        assert!(leads_session("27 (a) b) (c) S 1 27 27 0 -1 4194304 123"));
+        assert!(!leads_session("27 (rollcall) S 1 27 26 0 -1 4194304 123"));
+        assert!(!leads_session("27 (27) 27 27 27) S 1 27 0 0 -1 4194304 123"), "begun outside of the PID namespace");
+        assert!(!leads_session("27"));
+        assert!(!leads_session(""));
+    }
 }

@@ -40,6 +40,8 @@ mod properties;
 mod proxies;
 mod redirect;
 mod registration;
+#[cfg(target_os = "linux")]
+mod session;
 mod tls;
 mod tokens;
 mod validation;

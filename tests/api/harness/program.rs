@@ -48,6 +48,15 @@ impl Home {
         Start(command)
     }
 
+    /// `serve` in a session of its own, as under a service manager.
+    pub fn serve_in_session(&self, db: &TestDatabase) -> Start {
+        let Start(service) = self.serve_on(db);
+        let mut command = Command::new("setsid");
+        command.arg(service.get_program()).current_dir(&self.0).env_clear();
+        command.envs(service.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Start(command)
+    }
+
     /// `serve` with free ports, the data directory here and the cheapest hashes.
     pub fn serve(&self) -> Start {
         self.program(&[])

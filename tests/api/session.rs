@@ -1,0 +1,25 @@
+//! The service among the sessions of its machine.
+
+use std::fs;
+
+use crate::harness::{EMAIL, Home, PASSWORD, TestDatabase, until};
+
+#[tokio::test]
+async fn the_session_makes_way_while_every_engine_works_and_no_longer() {
+    let (home, db) = (Home::new(), TestDatabase::empty().await);
+    let service = home.serve_in_session(&db).env("ROLLCALL__HASHING__SESSION_NICENESS", "7");
+    let service = service.env("ROLLCALL__HASHING__COST", "11").ready().await;
+    service.register_john().await;
+    // Where the kernel knows no autogroups there is no file, and nothing to be seen.
+    let file = format!("/proc/{}/autogroup", service.program.pid.as_raw_nonzero());
+    let is_nice = |niceness: &str| fs::read_to_string(&file).map_or(true, |text| text.trim_end().ends_with(niceness));
+    until("an end of the registration", async || is_nice(" nice 0")).await;
+    let logins = async {
+        for _ in 0..3 {
+            service.login(EMAIL, PASSWORD).await.expect_json(200);
+        }
+    };
+    tokio::join!(logins, until("a session that makes way", async || is_nice(" nice 7")));
+    until("a session like others", async || is_nice(" nice 0")).await;
+    service.stop().await;
+}
