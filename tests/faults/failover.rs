@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::harness::{ANSWER_LIMIT, Home, Load, Server, Step, serve_at, until};
 
 /// The default of `database.write_batches`.
-const WRITES_AT_ONCE: i64 = 4;
+const WRITES_AT_ONCE: i64 = 2;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_promoted_standby_is_found_and_the_old_primary_is_left_alone() {
