@@ -1,5 +1,6 @@
 //! The measurements, in three groups.
 
+mod audit;
 mod growth;
 mod hashing;
 mod logins;
@@ -17,6 +18,7 @@ pub(crate) async fn measure(stage: &Stage, table: &mut Table) {
     registrations::measure(stage, table).await;
     hashing::measure(stage, table).await;
     logins::measure(stage, table).await;
+    audit::measure(stage, table).await;
     overload::measure(stage, table).await;
     reads::measure(stage, table).await;
     growth::measure(stage, table).await;
