@@ -1,5 +1,6 @@
 //! One request: from its head to its answer, its line in the log and its place in the metrics.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -290,20 +291,24 @@ fn format_of(headers: &HeaderMap) -> Format {
 /// Ids that no two requests share, of any two processes: random bits of the process and a count.
 #[derive(Debug)]
 struct RequestIds {
-    process: u64,
+    /// Sixteen digits and a hyphen.
+    process: String,
     count: AtomicU64,
 }
 
 impl Default for RequestIds {
     fn default() -> Self {
-        Self { process: uuid::Uuid::new_v4().as_u64_pair().0, count: AtomicU64::new(0) }
+        Self { process: format!("{:016x}-", uuid::Uuid::new_v4().as_u64_pair().0), count: AtomicU64::new(0) }
     }
 }
 
 impl RequestIds {
     fn next(&self) -> HeaderValue {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
-        let id = format!("{:016x}-{count:x}", self.process);
+        let mut id = String::with_capacity(REQUEST_ID_MAX);
+        id.push_str(&self.process);
+        // Writing to a String can't fail.
+        let _ = write!(id, "{count:x}");
         HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("-"))
     }
 
