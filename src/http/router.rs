@@ -42,6 +42,9 @@ const ROUTES: [(&str, Route); 11] = [
 ];
 
 impl Route {
+    /// How many there are.
+    pub const COUNT: usize = Self::RedocScript as usize + 1;
+
     /// The path, without what varies: it may be logged.
     #[must_use]
     pub fn path(self) -> &'static str {

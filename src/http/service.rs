@@ -21,10 +21,11 @@ use super::gate::{Gate, Visit};
 use super::handlers;
 use super::reply::Reply;
 use super::router::{Route, Router};
+use super::tally::Tally;
 use crate::actors::Handles;
 use crate::config;
 use crate::config::https::Https;
-use crate::telemetry::{Metrics, seconds};
+use crate::telemetry::Metrics;
 
 /// The header that ties an answer to its line in the log.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -37,6 +38,7 @@ pub struct Service {
     handles: Handles,
     gate: Gate,
     metrics: Arc<Metrics>,
+    tally: Tally,
     router: Router,
     docs: Docs,
     header_max_bytes: usize,
@@ -65,6 +67,7 @@ impl Service {
         Ok(Self {
             handles,
             gate,
+            tally: Tally::new(Arc::clone(&metrics)),
             metrics,
             router: Router::new()?,
             docs: Docs::default(),
@@ -209,9 +212,7 @@ impl Service {
 
     /// The route's path stands for the request's, which may hold anything, addresses and tokens among it.
     fn record(&self, route: Option<Route>, method: &Method, status: StatusCode, took: Duration, id: &HeaderValue) {
-        let path = route.map_or("unknown", Route::path);
-        self.metrics.http_requests.with_label_values(&[path, status.as_str()]).inc();
-        self.metrics.http_duration.with_label_values(&[path]).observe(seconds(took));
+        let path = self.tally.count(route, status, took);
         tracing::info!(
             // Extension methods are as long as a client likes, and may say anything.
             method = if is_known(method) { method.as_str() } else { "other" },
