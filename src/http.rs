@@ -21,5 +21,6 @@ mod security;
 pub mod server;
 pub mod service;
 mod stall;
+mod tally;
 pub mod tls;
 pub mod wire;

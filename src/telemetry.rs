@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{LogFormat, Telemetry};
 use json::Json;
 use lines::{Lines, Writer};
-pub use metrics::{Counter, Level, Metrics, seconds};
+pub use metrics::{Counter, Level, Metrics, Times, seconds};
 
 /// Why logs or metrics can't be had.
 #[derive(Debug, Error)]

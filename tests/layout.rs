@@ -14,7 +14,7 @@ const MODULES: [(&str, &[&str]); 9] = [
     ("actors", &["hashing", "database", "domain", "config", "telemetry"]),
     ("hashing", &["domain", "config", "telemetry"]),
     ("database", &["domain", "config", "telemetry"]),
-    ("telemetry", &["config"]),
+    ("telemetry", &["domain", "config"]),
     // The range and the type of a cost are hashing's to say.
     ("config", &["domain", "hashing"]),
     ("domain", &[]),

@@ -1,7 +1,8 @@
 //! The token actor.
 //!
 //! Owns the key ring; waits on nothing, each message takes microseconds, and the table of keys is read in a task beside it;
-//! dies only by a panic, and comes back with the latest ring.
+//! dies only by a panic, and comes back with the latest ring. Tokens that it has found good are remembered beside it, and
+//! its handle reads those without asking.
 
 mod header;
 mod keyring;
@@ -40,6 +41,7 @@ const PUBLISHED_PART: u32 = 2;
 pub struct TokenHandle {
     actor: Current<Msg>,
     keyring: Arc<Keyring>,
+    verified: Arc<Verified>,
 }
 
 /// The public keys that tokens may be checked with, for others.
@@ -82,8 +84,13 @@ impl TokenHandle {
     ///
     /// # Errors
     /// [`TokenError::Invalid`], [`TokenError::Call`].
-    pub async fn verify(&self, token: String) -> Result<Claims, TokenError> {
-        self.actor.call(TIMEOUT, |reply| Msg::Verify(token, reply)).await?
+    pub async fn verify(&self, token: &str) -> Result<Claims, TokenError> {
+        if let Some(claims) = self.verified.find(token) {
+            return Ok(claims);
+        }
+        // Boxed, because hyper keeps room on every connection for the largest answer in the making.
+        let token = token.to_owned();
+        Box::pin(self.actor.call(TIMEOUT, |reply| Msg::Verify(token, reply))).await?
     }
 
     /// What tokens may be checked with.
@@ -105,19 +112,19 @@ impl TokenHandle {
 /// [`TokenError::Invalid`].
 pub fn verify_with(secret: &SecretString, token: &str) -> Result<Claims, TokenError> {
     install_crypto();
-    Ring::of_secret(secret).verify(token, &mut Verified::default())
+    Ring::of_secret(secret).verify(token, &Verified::default())
 }
 
 /// The handle, and how its actor is started.
 pub(super) fn part(keyring: Keyring) -> (TokenHandle, Child) {
     install_crypto();
     let keyring = Arc::new(keyring);
-    let actor = Current::vacant();
-    let handle = TokenHandle { actor: actor.clone(), keyring: Arc::clone(&keyring) };
+    let (actor, verified) = (Current::vacant(), Arc::<Verified>::default());
+    let handle = TokenHandle { actor: actor.clone(), keyring: Arc::clone(&keyring), verified: Arc::clone(&verified) };
     let child = Child::new("token", move |supervisor| {
-        let (actor, keyring) = (actor.clone(), Arc::clone(&keyring));
+        let (actor, arguments) = (actor.clone(), (Arc::clone(&keyring), Arc::clone(&verified)));
         async move {
-            let (started, _) = Actor::spawn_linked(None, TokenActor, keyring, supervisor).await?;
+            let (started, _) = Actor::spawn_linked(None, TokenActor, arguments, supervisor).await?;
             actor.set(started.clone());
             Ok(started.get_cell())
         }
@@ -142,7 +149,7 @@ enum Msg {
 struct State {
     keyring: Arc<Keyring>,
     ring: Arc<Ring>,
-    verified: Verified,
+    verified: Arc<Verified>,
     reading: Option<JoinHandle<()>>,
 }
 
@@ -151,12 +158,18 @@ struct TokenActor;
 impl Actor for TokenActor {
     type Msg = Msg;
     type State = State;
-    type Arguments = Arc<Keyring>;
+    type Arguments = (Arc<Keyring>, Arc<Verified>);
 
-    async fn pre_start(&self, myself: ActorRef<Msg>, keyring: Arc<Keyring>) -> Result<State, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Msg>,
+        (keyring, verified): Self::Arguments,
+    ) -> Result<State, ActorProcessingErr> {
         // Ends with the actor.
         drop(myself.send_interval(READ_EVERY, || Msg::Read));
-        Ok(State { ring: keyring.ring(), keyring, verified: Verified::default(), reading: None })
+        // The predecessor may have died between a new ring and this.
+        verified.forget();
+        Ok(State { ring: keyring.ring(), keyring, verified, reading: None })
     }
 
     async fn handle(&self, myself: ActorRef<Msg>, msg: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
@@ -166,7 +179,7 @@ impl Actor for TokenActor {
                 let _ = reply.send(state.ring.sign(&claims));
             }
             Msg::Verify(token, reply) => {
-                let _ = reply.send(state.ring.verify(&token, &mut state.verified));
+                let _ = reply.send(state.ring.verify(&token, &state.verified));
             }
             Msg::Read if state.reading.as_ref().is_none_or(JoinHandle::is_finished) => {
                 let keyring = Arc::clone(&state.keyring);
@@ -181,8 +194,8 @@ impl Actor for TokenActor {
             Msg::Renew(read) => {
                 let ring = state.keyring.renew(read);
                 if !Arc::ptr_eq(&ring, &state.ring) {
-                    state.verified = Verified::default();
                     state.ring = ring;
+                    state.verified.forget();
                 }
             }
         }

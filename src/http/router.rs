@@ -42,6 +42,9 @@ const ROUTES: [(&str, Route); 11] = [
 ];
 
 impl Route {
+    /// How many there are.
+    pub const COUNT: usize = Self::RedocScript as usize + 1;
+
     /// The path, without what varies: it may be logged.
     #[must_use]
     pub fn path(self) -> &'static str {
@@ -62,7 +65,12 @@ impl Route {
     /// Whether `method` is among those.
     #[must_use]
     pub fn takes(self, method: &Method) -> bool {
-        self.allow().split(", ").any(|allowed| allowed == method.as_str())
+        match self {
+            Self::Register | Self::Login => [Method::POST, Method::OPTIONS].contains(method),
+            Self::Root | Self::Me | Self::Jwks | Self::OpenApi | Self::Docs | Self::Redoc | Self::RedocScript => {
+                [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
+            }
+        }
     }
 }
 
@@ -101,6 +109,16 @@ mod tests {
         assert_eq!(router.find("/docs/swagger-ui.css"), Some(Route::Docs));
         for path in ["", "*", "/api", "/api/users/me/", "/API/users/me", "/api/users/m%65", "//", "/docs/a/b"] {
             assert_eq!(router.find(path), None, "{path}");
+        }
+    }
+    #[test]
+    fn a_route_takes_what_it_allows() {
+        for (path, route) in ROUTES {
+            for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "GETS"] {
+                let method = Method::from_bytes(method.as_bytes()).unwrap();
+                let is_allowed = route.allow().split(", ").any(|allowed| allowed == method.as_str());
+                assert_eq!(route.takes(&method), is_allowed, "{method} {path}");
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One request: from its head to its answer, its line in the log and its place in the metrics.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -20,10 +21,11 @@ use super::gate::{Gate, Visit};
 use super::handlers;
 use super::reply::Reply;
 use super::router::{Route, Router};
+use super::tally::Tally;
 use crate::actors::Handles;
 use crate::config;
 use crate::config::https::Https;
-use crate::telemetry::{Metrics, seconds};
+use crate::telemetry::Metrics;
 
 /// The header that ties an answer to its line in the log.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -36,6 +38,7 @@ pub struct Service {
     handles: Handles,
     gate: Gate,
     metrics: Arc<Metrics>,
+    tally: Tally,
     router: Router,
     docs: Docs,
     header_max_bytes: usize,
@@ -64,6 +67,7 @@ impl Service {
         Ok(Self {
             handles,
             gate,
+            tally: Tally::new(Arc::clone(&metrics)),
             metrics,
             router: Router::new()?,
             docs: Docs::default(),
@@ -208,9 +212,7 @@ impl Service {
 
     /// The route's path stands for the request's, which may hold anything, addresses and tokens among it.
     fn record(&self, route: Option<Route>, method: &Method, status: StatusCode, took: Duration, id: &HeaderValue) {
-        let path = route.map_or("unknown", Route::path);
-        self.metrics.http_requests.with_label_values(&[path, status.as_str()]).inc();
-        self.metrics.http_duration.with_label_values(&[path]).observe(seconds(took));
+        let path = self.tally.count(route, status, took);
         tracing::info!(
             // Extension methods are as long as a client likes, and may say anything.
             method = if is_known(method) { method.as_str() } else { "other" },
@@ -290,20 +292,24 @@ fn format_of(headers: &HeaderMap) -> Format {
 /// Ids that no two requests share, of any two processes: random bits of the process and a count.
 #[derive(Debug)]
 struct RequestIds {
-    process: u64,
+    /// Sixteen digits and a hyphen.
+    process: String,
     count: AtomicU64,
 }
 
 impl Default for RequestIds {
     fn default() -> Self {
-        Self { process: uuid::Uuid::new_v4().as_u64_pair().0, count: AtomicU64::new(0) }
+        Self { process: format!("{:016x}-", uuid::Uuid::new_v4().as_u64_pair().0), count: AtomicU64::new(0) }
     }
 }
 
 impl RequestIds {
     fn next(&self) -> HeaderValue {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
-        let id = format!("{:016x}-{count:x}", self.process);
+        let mut id = String::with_capacity(REQUEST_ID_MAX);
+        id.push_str(&self.process);
+        // Writing to a String can't fail.
+        let _ = write!(id, "{count:x}");
         HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("-"))
     }
 

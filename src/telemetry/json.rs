@@ -12,6 +12,11 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::domain::timestamp::rfc3339_micros;
+
+/// Room that most lines need no more than.
+const LINE_BYTES: usize = 256;
+
 /// Writes `{"timestamp":…,"level":…,` the event's fields in their order, `"target":…}` and a line feed.
 pub(super) struct Json;
 
@@ -20,57 +25,47 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut line: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        line.write_str("{\"timestamp\":\"")?;
-        write_instant(&mut line, OffsetDateTime::now_utc())?;
-        let meta = event.metadata();
-        write!(line, "\",\"level\":\"{}\"", meta.level())?;
-        let mut fields = Fields { line: &mut line, outcome: Ok(()) };
-        event.record(&mut fields);
-        fields.outcome?;
-        line.write_str(",\"target\":\"")?;
-        Escaped(&mut line).write_str(meta.target())?;
-        line.write_str("\"}\n")
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        // A line of its own, because each call of the writer is one that can't be inlined.
+        let mut line = String::with_capacity(LINE_BYTES);
+        line.push_str("{\"timestamp\":\"");
+        line.push_str(&rfc3339_micros(OffsetDateTime::now_utc()));
+        line.push_str("\",\"level\":\"");
+        line.push_str(event.metadata().level().as_str());
+        line.push('"');
+        event.record(&mut Fields(&mut line));
+        line.push_str(",\"target\":\"");
+        Escaped(&mut line).push(event.metadata().target());
+        line.push_str("\"}\n");
+        out.write_str(&line)
     }
-}
-
-/// RFC 3339 in UTC with microseconds.
-fn write_instant(line: &mut impl Write, instant: OffsetDateTime) -> fmt::Result {
-    let (year, month, day) = (instant.year(), u8::from(instant.month()), instant.day());
-    let (hour, minute, second, micro) = instant.time().as_hms_micro();
-    write!(line, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micro:06}Z")
 }
 
 /// The fields of one event on their way into its line.
-struct Fields<'a, 'b> {
-    line: &'a mut Writer<'b>,
-    outcome: fmt::Result,
-}
+struct Fields<'a>(&'a mut String);
 
-impl Fields<'_, '_> {
-    fn write(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
-        let line = &mut *self.line;
-        let written = line.write_str(",\"").and_then(|()| line.write_str(field.name())).and_then(|()| {
-            line.write_str("\":")?;
-            value(line)
-        });
-        self.outcome = self.outcome.and(written);
+impl Fields<'_> {
+    fn name(&mut self, field: &Field) {
+        self.0.push_str(",\"");
+        self.0.push_str(field.name());
+        self.0.push_str("\":");
     }
 
-    fn write_text(&mut self, field: &Field, text: fmt::Arguments<'_>) {
-        self.write(field, |line| {
-            line.write_char('"')?;
-            Escaped(line).write_fmt(text)?;
-            line.write_char('"')
-        });
+    fn write_text(&mut self, field: &Field, text: impl FnOnce(&mut Escaped<'_>)) {
+        self.name(field);
+        self.0.push('"');
+        text(&mut Escaped(self.0));
+        self.0.push('"');
     }
 
     fn write_plain(&mut self, field: &Field, value: impl Display) {
-        self.write(field, |line| write!(line, "{value}"));
+        self.name(field);
+        // Writing to a String can't fail.
+        let _ = write!(self.0, "{value}");
     }
 }
 
-impl Visit for Fields<'_, '_> {
+impl Visit for Fields<'_> {
     fn record_i64(&mut self, field: &Field, value: i64) {
         self.write_plain(field, value);
     }
@@ -93,33 +88,47 @@ impl Visit for Fields<'_, '_> {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.write_text(field, format_args!("{value}"));
+        self.write_text(field, |text| text.push(value));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.write_text(field, format_args!("{value:?}"));
+        self.write_text(field, |text| {
+            // A value that can't be told is told as far as it goes.
+            let _ = write!(text, "{value:?}");
+        });
     }
 }
 
 /// Escapes what goes through it, for the inside of a JSON string (RFC 8259, section 7).
-struct Escaped<'a, W>(&'a mut W);
+struct Escaped<'a>(&'a mut String);
 
-impl<W: Write> Write for Escaped<'_, W> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
+impl Escaped<'_> {
+    fn push(&mut self, text: &str) {
         let mut rest = text;
-        while let Some(at) = rest.find(|c: char| c < ' ' || c == '"' || c == '\\') {
+        // All that is special is ASCII, so that no character need be decoded to find it.
+        while let Some(at) = rest.bytes().position(|c| c < b' ' || c == b'"' || c == b'\\') {
             let (plain, special) = rest.split_at(at);
-            self.0.write_str(plain)?;
+            self.0.push_str(plain);
             let mut characters = special.chars();
             match characters.next() {
-                Some(quoted @ ('"' | '\\')) => write!(self.0, "\\{quoted}")?,
-                Some('\n') => self.0.write_str("\\n")?,
-                Some(control) => write!(self.0, "\\u{:04x}", u32::from(control))?,
+                Some(quoted @ ('"' | '\\')) => self.0.extend(['\\', quoted]),
+                Some('\n') => self.0.push_str("\\n"),
+                Some(control) => {
+                    // Writing to a String can't fail.
+                    let _ = write!(self.0, "\\u{:04x}", u32::from(control));
+                }
                 None => {}
             }
             rest = characters.as_str();
         }
-        self.0.write_str(rest)
+        self.0.push_str(rest);
+    }
+}
+
+impl Write for Escaped<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push(text);
+        Ok(())
     }
 }
 
@@ -129,7 +138,6 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use serde_json::{Value, json};
-    use time::macros::datetime;
 
     use super::*;
 
@@ -185,12 +193,5 @@ mod tests {
         let line = line_of(|| tracing::info!(text, debugged = ?text, "{text}"));
         assert_eq!((line["text"].as_str(), line["message"].as_str()), (Some(text), Some(text)));
         assert_eq!(line["debugged"], format!("{text:?}"));
-    }
-
-    #[test]
-    fn an_instant_is_written_with_microseconds() {
-        let mut text = String::new();
-        write_instant(&mut text, datetime!(2025-01-02 03:04:05.000_678_9 UTC)).unwrap();
-        assert_eq!(text, "2025-01-02T03:04:05.000678Z");
     }
 }

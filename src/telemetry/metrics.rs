@@ -15,6 +15,9 @@ pub type Counter = IntCounter;
 /// A whole number that goes up and down, likewise.
 pub type Level = IntGauge;
 
+/// How long something took each time, likewise.
+pub type Times = Histogram;
+
 /// Every metric of the service. Times are in seconds, as Prometheus has it.
 #[derive(Debug)]
 pub struct Metrics {

@@ -1,55 +1,103 @@
-//! Tokens whose signatures have been checked.
+//! Tokens that have been found good.
 //!
-//! An asymmetric signature takes some twenty times as long to check as an HMAC, and most tokens come again and again.
+//! Most tokens come again and again. Those that the actor has found good are remembered where its handle sees them too: such
+//! a token costs no message, no signature's check and no parsing. The actor alone adds to them, and forgets them all with
+//! each change of its ring.
 
 use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::mem;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use jsonwebtoken::get_current_timestamp;
 
 use super::TokenError;
 use crate::domain::claims::Claims;
 
-/// Tokens of one generation at most; both together take some 3 MB.
+/// Tokens of one generation at most; both together take some 7 MB.
 const GENERATION_MAX: usize = 8 * 1024;
 
-type Digest = [u8; 32];
-
-/// The claims of tokens by the tokens' digests, as they were found with the keys of one ring. What was not asked for while a
-/// generation filled up is forgotten.
-#[derive(Default)]
+/// The claims of tokens, as they were found with the keys of one ring.
+#[derive(Debug, Default)]
 pub(super) struct Verified {
-    young: HashMap<Digest, Claims>,
-    old: HashMap<Digest, Claims>,
+    /// Keyed, and the key is nobody's to know: who presents a token can't choose which others it is compared with.
+    hashes: RandomState,
+    generations: RwLock<Generations>,
 }
 
-impl Verified {
-    /// The claims of `token`, which `check` has to find good if nobody asked before. Its time may have run out since.
-    pub(super) fn find_or(
-        &mut self,
-        token: &str,
-        check: impl FnOnce() -> Result<Claims, TokenError>,
-    ) -> Result<Claims, TokenError> {
-        let Ok(key) = Digest::try_from(digest(&SHA256, token.as_bytes()).as_ref()) else { return check() };
-        if let Some(claims) = self.young.get(&key) {
-            return if is_current(claims) { Ok(claims.clone()) } else { Err(TokenError::Invalid) };
-        }
-        let claims = match self.old.remove(&key) {
-            Some(claims) if is_current(&claims) => claims,
-            _ => check()?,
-        };
-        if self.young.len() >= GENERATION_MAX {
-            self.old = mem::take(&mut self.young);
-        }
-        self.young.insert(key, claims.clone());
-        Ok(claims)
+/// By the tokens' hashes. What was not asked for while a generation filled up is forgotten.
+#[derive(Debug, Default)]
+struct Generations {
+    young: HashMap<u64, Known>,
+    old: HashMap<u64, Known>,
+}
+
+struct Known {
+    token: Box<str>,
+    claims: Claims,
+}
+
+impl std::fmt::Debug for Known {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Known(…)")
     }
 }
 
-/// As jsonwebtoken has it: the second of `exp` still counts.
-fn is_current(claims: &Claims) -> bool {
-    u64::try_from(claims.exp).is_ok_and(|exp| exp >= get_current_timestamp())
+impl Known {
+    /// Its claims, if it is this token, in time that does not tell how much of it is, and has not expired since: as
+    /// jsonwebtoken has it, the second of `exp` still counts.
+    fn claims(&self, token: &str) -> Option<&Claims> {
+        let is_same = verify_slices_are_equal(self.token.as_bytes(), token.as_bytes()).is_ok();
+        let is_current = u64::try_from(self.claims.exp).is_ok_and(|exp| exp >= get_current_timestamp());
+        (is_same && is_current).then_some(&self.claims)
+    }
+}
+
+impl Verified {
+    /// The claims of `token`, if it was found good of late and still is.
+    pub(super) fn find(&self, token: &str) -> Option<Claims> {
+        let hash = self.hashes.hash_one(token);
+        self.read().young.get(&hash)?.claims(token).cloned()
+    }
+
+    /// The claims of `token`, which `check` has to find good where they are not known.
+    pub(super) fn find_or(
+        &self,
+        token: &str,
+        check: impl FnOnce() -> Result<Claims, TokenError>,
+    ) -> Result<Claims, TokenError> {
+        if let Some(claims) = self.find(token) {
+            return Ok(claims);
+        }
+        let hash = self.hashes.hash_one(token);
+        let old = self.write().old.remove(&hash);
+        let claims = match old.as_ref().and_then(|known| known.claims(token)) {
+            Some(claims) => claims.clone(),
+            None => check()?,
+        };
+        let known = Known { token: token.into(), claims: claims.clone() };
+        let mut generations = self.write();
+        if generations.young.len() >= GENERATION_MAX {
+            generations.old = mem::take(&mut generations.young);
+        }
+        generations.young.insert(hash, known);
+        Ok(claims)
+    }
+
+    /// Forgets all of them.
+    pub(super) fn forget(&self) {
+        *self.write() = Generations::default();
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Generations> {
+        self.generations.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Generations> {
+        self.generations.write().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]
@@ -68,30 +116,54 @@ mod tests {
 
     #[test]
     fn a_good_token_is_checked_once_and_a_bad_one_each_time() {
-        let mut verified = Verified::default();
+        let verified = Verified::default();
+        assert_eq!(verified.find("good"), None);
         assert_eq!(verified.find_or("good", || Ok(claims(i64::MAX))), Ok(claims(i64::MAX)));
         assert_eq!(verified.find_or("good", refuse), Ok(claims(i64::MAX)));
+        assert_eq!(verified.find("good"), Some(claims(i64::MAX)));
         assert_eq!(verified.find_or("bad", refuse), Err(TokenError::Invalid));
+        assert_eq!(verified.find("bad"), None);
         assert_eq!(verified.find_or("bad", || Ok(claims(i64::MAX))), Ok(claims(i64::MAX)));
     }
 
     #[test]
     fn a_checked_token_expires_all_the_same() {
-        let mut verified = Verified::default();
-        assert_eq!(verified.find_or("old", || Ok(claims(1))), Ok(claims(1)));
-        assert_eq!(verified.find_or("old", || Ok(claims(1))), Err(TokenError::Invalid));
-        assert_eq!(verified.find_or("older", || Ok(claims(-1))), Ok(claims(-1)));
-        assert_eq!(verified.find_or("older", || Ok(claims(-1))), Err(TokenError::Invalid));
+        let verified = Verified::default();
+        for exp in [1, -1] {
+            assert_eq!(verified.find_or("old", || Ok(claims(exp))), Ok(claims(exp)));
+            assert_eq!(verified.find("old"), None);
+            assert_eq!(verified.find_or("old", refuse), Err(TokenError::Invalid));
+        }
+    }
+
+    #[test]
+    fn what_was_forgotten_is_checked_again() {
+        let verified = Verified::default();
+        assert_eq!(verified.find_or("good", || Ok(claims(i64::MAX))), Ok(claims(i64::MAX)));
+        verified.forget();
+        assert_eq!(verified.find("good"), None);
+        assert_eq!(verified.find_or("good", refuse), Err(TokenError::Invalid));
+    }
+
+    #[test]
+    fn what_has_the_hash_of_another_token_is_not_taken_for_it() {
+        let verified = Verified::default();
+        let known = Known { token: "good".into(), claims: claims(i64::MAX) };
+        let hash = verified.hashes.hash_one("bad");
+        verified.write().young.insert(hash, known);
+        assert_eq!(verified.find("bad"), None);
+        assert_eq!(verified.find_or("bad", refuse), Err(TokenError::Invalid));
     }
 
     #[test]
     fn what_is_kept_is_bounded_and_the_unused_goes_first() {
-        let mut verified = Verified::default();
+        let verified = Verified::default();
         for token in 0..5 * GENERATION_MAX {
             verified.find_or(&token.to_string(), || Ok(claims(i64::MAX))).unwrap();
             verified.find_or("used", || if token == 0 { Ok(claims(i64::MAX)) } else { refuse() }).unwrap();
         }
-        assert!(verified.young.len() + verified.old.len() <= 2 * GENERATION_MAX);
+        let kept = verified.read().young.len() + verified.read().old.len();
+        assert!(kept <= 2 * GENERATION_MAX);
         assert_eq!(verified.find_or("0", refuse), Err(TokenError::Invalid));
     }
 }

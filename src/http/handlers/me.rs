@@ -25,8 +25,7 @@ pub struct MeReply<'a> {
     responses((status = 200, description = "The token's user", body = MeReply<'_>))
 )]
 pub(in crate::http) async fn handle(handles: &Handles, headers: &HeaderMap) -> Result<Reply, Refusal> {
-    let token = bearer::token(headers)?;
-    let claims = handles.tokens.verify(token.to_owned()).await?;
+    let claims = handles.tokens.verify(bearer::token(headers)?).await?;
     let user = handles.users.find_by_id(claims.user_id).await?.ok_or(Refusal::INVALID_TOKEN)?;
     Reply::json(StatusCode::OK, &MeReply { success: true, data: UserBody::from(&user) })
 }
