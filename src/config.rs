@@ -5,13 +5,14 @@
 //! from a `.env` file in the working directory, where the real environment does not set them.
 
 mod cors;
+mod database;
+mod hashing;
 pub mod https;
 mod layers;
 mod limits;
 mod sections;
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,11 +21,14 @@ use secrecy::SecretString;
 use thiserror::Error;
 
 use crate::domain::encryption::EncryptionKey;
-use crate::domain::origin::Origin;
 use crate::domain::pseudonym::Disclosure;
-use crate::hashing::mcf::Cost;
 use https::Https;
 use layers::Layers;
+
+pub use cors::{Cors, Origins};
+pub use database::{Database, Statements, Tls};
+pub use hashing::{Hashing, Kernel};
+pub use limits::{Limits, Rate, Rates};
 
 /// Shortest `tokens.secret` in bytes: the width of HS256's hash (RFC 7518, section 3.2).
 pub const SECRET_MIN_BYTES: usize = 32;
@@ -86,83 +90,6 @@ pub struct Server {
     pub https: Https,
 }
 
-/// `[database]`.
-#[derive(Debug, Clone)]
-pub struct Database {
-    /// Where the server is; `None` stands for the private cluster.
-    pub url: Option<SecretString>,
-    /// Where lookups by id go first, if not there: a standby of the same server, or several.
-    pub replica_url: Option<SecretString>,
-    /// How the server's certificate is checked.
-    pub tls: Tls,
-    /// Certificates of the authorities that may vouch for the server; `None`: those that the system trusts.
-    pub ca_file: Option<PathBuf>,
-    /// Whether statements are prepared once per connection, or sent anew each time.
-    pub statements: Statements,
-    /// Connections at most.
-    pub pool_size: usize,
-    /// Connections kept open when idle.
-    pub pool_kept: usize,
-    /// Lookup statements under way at once.
-    pub read_batches: usize,
-    /// Writing statements under way at once.
-    pub write_batches: usize,
-    /// Rows of one statement at most.
-    pub batch_max: usize,
-    /// For each address of the server, until it is known to be of use.
-    pub connect_timeout: Duration,
-    /// For one statement, its wait for a connection included.
-    pub timeout: Duration,
-}
-
-/// How the connection to the database is protected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tls {
-    /// As `sslmode` in the URL says: encrypted without asking who answers, or not at all.
-    Url,
-    /// Encrypted, and only with a server whose certificate is vouched for and names the host.
-    VerifyFull,
-}
-
-/// How statements are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Statements {
-    /// Prepared once per connection, under a name.
-    Named,
-    /// Without a name, each time anew: for a proxy that gives each transaction another connection.
-    Unnamed,
-}
-
-/// `[hashing]`.
-#[derive(Debug, Clone)]
-pub struct Hashing {
-    /// Cost of new hashes.
-    pub cost: Cost,
-    /// What computes the hashes.
-    pub kernel: Kernel,
-    /// Hash threads.
-    pub engines: usize,
-    /// Hashes at once per thread; `None` asks for the fastest number, measured at start.
-    pub lanes: Option<usize>,
-    /// Niceness of the hash threads.
-    pub niceness: i32,
-    /// Niceness of the service's session among those of the machine while all engines work.
-    pub session_niceness: i32,
-    /// Longest wait that a job is admitted with.
-    pub max_wait: Duration,
-    /// Jobs waiting at most.
-    pub queue_max: usize,
-}
-
-/// What computes the hashes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kernel {
-    /// Several hashes interleaved on one core.
-    Interleaved,
-    /// The `bcrypt` crate, one hash at a time.
-    Crate,
-}
-
 /// `[tokens]`.
 #[derive(Debug, Clone)]
 pub struct Tokens {
@@ -176,75 +103,6 @@ pub struct Tokens {
     pub encryption_key: Option<EncryptionKey>,
     /// How long a key is published before it signs.
     pub publish: Duration,
-}
-
-/// `[limits]`.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Whether any limit is in force.
-    pub enabled: bool,
-    /// Failed logins to one account from one network that lock it to that network.
-    pub lock_after: i32,
-    /// Failed logins to one account from any network that lock it to those it has not logged in from lately.
-    pub account_lock_after: i32,
-    /// Failed logins to one account from one network, from which on it has to pause.
-    pub delay_after: i32,
-    /// How long a lock lasts.
-    pub lock: Duration,
-    /// After this long without another one, failures are forgotten.
-    pub forget: Duration,
-    /// Counters kept at most.
-    pub attempts_max: i64,
-    /// How many requests a network may make.
-    pub rates: Rates,
-}
-
-/// The rate limits of `[limits]`.
-#[derive(Debug, Clone)]
-pub struct Rates {
-    /// Of registrations.
-    pub register: Option<Rate>,
-    /// Of logins.
-    pub login: Option<Rate>,
-    /// Of requests with a token.
-    pub profile: Option<Rate>,
-    /// Of all else.
-    pub other: Option<Rate>,
-    /// Networks that are counted one by one, of each kind of request.
-    pub keys_max: usize,
-    /// Where replicas count together.
-    pub redis_url: Option<SecretString>,
-    /// For Redis to answer.
-    pub redis_timeout: Duration,
-}
-
-/// A token bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
-    /// In which it gains one token.
-    pub period: Duration,
-    /// Tokens that it holds.
-    pub burst: NonZeroU32,
-}
-
-/// `[cors]`.
-#[derive(Debug, Clone)]
-pub struct Cors {
-    /// Whose pages may read the answers.
-    pub allowed: Origins,
-    /// How long a browser may keep the answer to a preflight.
-    pub max_age: Duration,
-}
-
-/// Whose pages may read the answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origins {
-    /// Those of the service's own origin.
-    Nobody,
-    /// Everybody's.
-    Anybody,
-    /// Those of these origins.
-    Listed(Vec<Origin>),
 }
 
 /// `[audit]`.

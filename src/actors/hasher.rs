@@ -5,17 +5,15 @@
 //! costs its caller an error, never a hang.
 
 mod admission;
+mod pool;
 mod queue;
 mod sharing;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ractor::factory::{
-    DiscardHandler, DiscardMode, DiscardReason, DiscardSettings, Factory, FactoryArguments, FactoryMessage, Job,
-    JobOptions, Worker, WorkerBuilder, WorkerId, routing,
-};
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort};
+use ractor::factory::{FactoryMessage, Job, JobOptions};
+use ractor::{Actor, ActorCell};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -28,8 +26,8 @@ use crate::hashing::engine::{self, Engines};
 use crate::hashing::mcf::{self, Cost, Mcf, McfError};
 use crate::hashing::{COST_MAX, Digest, Salt};
 use crate::telemetry::{Metrics, seconds};
-use admission::{Admission, Place};
-use queue::Waiting;
+use admission::Admission;
+use pool::{BUSY_DEADLINE, Msg, Pool};
 use sharing::{Begun, Sharing};
 
 pub use sharing::Verification;
@@ -218,118 +216,15 @@ pub(super) fn part(
         metrics: Arc::clone(metrics),
     };
     let (config, metrics) = (config.clone(), Arc::clone(metrics));
-    for reason in [BUSY_DEADLINE, BUSY_FULL, BUSY_LATE, BUSY_STOPPING] {
-        metrics.hash_refusals.with_label_values(&[reason]);
-    }
+    pool::count_from_zero(&metrics);
     let child = Child::new("hasher", move |supervisor| {
-        let hasher = Hasher { engines: engines.clone(), metrics: Arc::clone(&metrics) };
-        let refusals = Refusals { metrics: Arc::clone(&metrics), retry_after: config.max_wait };
-        let queue = Waiting::new(Arc::clone(&metrics));
-        let (factory, hashers, limit) = (factory.clone(), engines.lanes(), config.queue_max);
+        let arguments = pool::arguments(&engines, &config, &metrics);
+        let factory = factory.clone();
         async move {
-            let arguments = FactoryArguments::builder()
-                .worker_builder(Box::new(hasher) as Box<dyn WorkerBuilder<Hasher, ()>>)
-                .num_initial_workers(hashers)
-                .router(routing::QueuerRouting::default())
-                .queue(queue)
-                .discard_handler(Arc::new(refusals) as Arc<dyn DiscardHandler<Class, Msg>>)
-                .discard_settings(DiscardSettings::Static { limit, mode: DiscardMode::Newest })
-                .build();
             let (started, _) = Actor::spawn_linked(None, Pool::default(), arguments, supervisor).await?;
             factory.set(started.clone());
             Ok(started.get_cell())
         }
     });
     Ok((handle, child))
-}
-
-type Pool = Factory<Class, Msg, (), Hasher, routing::QueuerRouting<Class, Msg>, Waiting>;
-
-pub(crate) struct Msg {
-    job: engine::Job,
-    begun: Begun,
-    arrived: Instant,
-    place: Place,
-    /// Taken by whoever answers.
-    reply: Option<RpcReplyPort<Result<Digest, HasherError>>>,
-}
-
-impl Msg {
-    /// Whether the caller waits no longer.
-    fn is_abandoned(&self) -> bool {
-        self.reply.as_ref().is_none_or(RpcReplyPort::is_closed)
-    }
-}
-
-const BUSY_DEADLINE: &str = "deadline";
-const BUSY_FULL: &str = "queue_full";
-const BUSY_LATE: &str = "waited_too_long";
-const BUSY_STOPPING: &str = "stopping";
-
-/// Answers the jobs that the factory discards.
-struct Refusals {
-    metrics: Arc<Metrics>,
-    retry_after: Duration,
-}
-
-impl DiscardHandler<Class, Msg> for Refusals {
-    fn discard(&self, reason: DiscardReason, job: &mut Job<Class, Msg>) {
-        let label = match reason {
-            DiscardReason::Loadshed | DiscardReason::RateLimited => BUSY_FULL,
-            DiscardReason::TtlExpired => BUSY_LATE,
-            DiscardReason::Shutdown => BUSY_STOPPING,
-        };
-        self.metrics.hash_refusals.with_label_values(&[label]).inc();
-        if let Some(reply) = job.msg.reply.take() {
-            let _ = reply.send(Err(HasherError::Busy { retry_after: self.retry_after }));
-        }
-    }
-}
-
-/// One hasher, and the builder of its likes.
-#[derive(Clone)]
-struct Hasher {
-    engines: Engines,
-    metrics: Arc<Metrics>,
-}
-
-impl WorkerBuilder<Hasher, ()> for Hasher {
-    fn build(&mut self, _: WorkerId) -> (Hasher, ()) {
-        (self.clone(), ())
-    }
-}
-
-impl Worker for Hasher {
-    type Key = Class;
-    type Message = Msg;
-    type Arguments = ();
-    type State = ();
-
-    async fn pre_start(
-        &self,
-        _: WorkerId,
-        _: &ActorRef<FactoryMessage<Class, Msg>>,
-        (): (),
-    ) -> Result<(), ActorProcessingErr> {
-        Ok(())
-    }
-
-    async fn handle(
-        &self,
-        _: WorkerId,
-        _: &ActorRef<FactoryMessage<Class, Msg>>,
-        Job { key, msg, .. }: Job<Class, Msg>,
-        (): &mut (),
-    ) -> Result<Class, ActorProcessingErr> {
-        let Msg { job, begun, arrived, mut place, reply: Some(reply) } = msg else { return Ok(key) };
-        self.metrics.hash_wait.observe(seconds(arrived.elapsed()));
-        place.run();
-        begun.set();
-        let started = Instant::now();
-        let digest = self.engines.submit(job).await;
-        self.metrics.hash_duration.observe(seconds(started.elapsed()));
-        drop(place);
-        let _ = reply.send(digest.map_err(|_| HasherError::Failed));
-        Ok(key)
-    }
 }

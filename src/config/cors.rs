@@ -2,13 +2,33 @@
 
 use std::time::Duration;
 
+use super::ConfigError;
 use super::layers::Layers;
-use super::{ConfigError, Cors, Origins};
 use crate::domain::origin::Origin;
 
 /// A day: browsers keep the answer to a preflight no longer than that, most of them much shorter.
 const MAX_AGE_S: u64 = 86_400;
 const ORIGINS: &str = "cors.allowed_origins";
+
+/// `[cors]`.
+#[derive(Debug, Clone)]
+pub struct Cors {
+    /// Whose pages may read the answers.
+    pub allowed: Origins,
+    /// How long a browser may keep the answer to a preflight.
+    pub max_age: Duration,
+}
+
+/// Whose pages may read the answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origins {
+    /// Those of the service's own origin.
+    Nobody,
+    /// Everybody's.
+    Anybody,
+    /// Those of these origins.
+    Listed(Vec<Origin>),
+}
 
 impl Cors {
     pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {

@@ -1,20 +1,84 @@
-//! The rate limits in `[limits]`, and the proxies that may say whom they count for.
+//! `[limits]`: lockouts and rate limits, and the proxies that may say whom they count for.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
+use super::ConfigError;
 use super::layers::Layers;
-use super::{ConfigError, Rate, Rates};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const SECOND: Duration = Duration::from_secs(1);
 /// Beyond that, a rate limits nothing that one machine could serve.
 const COUNT_MAX: u32 = 1_000_000;
 const PROXIES: &str = "server.trusted_proxies";
+
+/// `[limits]`.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Whether any limit is in force.
+    pub enabled: bool,
+    /// Failed logins to one account from one network that lock it to that network.
+    pub lock_after: i32,
+    /// Failed logins to one account from any network that lock it to those it has not logged in from lately.
+    pub account_lock_after: i32,
+    /// Failed logins to one account from one network, from which on it has to pause.
+    pub delay_after: i32,
+    /// How long a lock lasts.
+    pub lock: Duration,
+    /// After this long without another one, failures are forgotten.
+    pub forget: Duration,
+    /// Counters kept at most.
+    pub attempts_max: i64,
+    /// How many requests a network may make.
+    pub rates: Rates,
+}
+
+/// The rate limits of `[limits]`.
+#[derive(Debug, Clone)]
+pub struct Rates {
+    /// Of registrations.
+    pub register: Option<Rate>,
+    /// Of logins.
+    pub login: Option<Rate>,
+    /// Of requests with a token.
+    pub profile: Option<Rate>,
+    /// Of all else.
+    pub other: Option<Rate>,
+    /// Networks that are counted one by one, of each kind of request.
+    pub keys_max: usize,
+    /// Where replicas count together.
+    pub redis_url: Option<SecretString>,
+    /// For Redis to answer.
+    pub redis_timeout: Duration,
+}
+
+/// A token bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// In which it gains one token.
+    pub period: Duration,
+    /// Tokens that it holds.
+    pub burst: NonZeroU32,
+}
+
+impl Limits {
+    pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        Ok(Self {
+            enabled: layers.switch("limits.enabled")?,
+            lock_after: layers.number("limits.lock_after", 1..=10_000)?,
+            account_lock_after: layers.number("limits.account_lock_after", 1..=10_000)?,
+            delay_after: layers.number("limits.delay_after", 1..=10_000)?,
+            lock: Duration::from_secs(layers.number("limits.lock_s", 1..=31_536_000)?),
+            forget: Duration::from_secs(layers.number("limits.forget_s", 1..=31_536_000)?),
+            attempts_max: layers.number("limits.attempts_max", 1_000..=1_000_000_000)?,
+            rates: Rates::read(layers)?,
+        })
+    }
+}
 
 impl Rates {
     pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {

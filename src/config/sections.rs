@@ -1,20 +1,14 @@
 //! The sections whose keys stand for themselves, read from the layers.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
 use super::https::Https;
 use super::layers::Layers;
-use super::{
-    Audit, ConfigError, Database, Hashing, Kernel, Limits, LogFormat, PUBLISH_MIN_S, Rates, SECRET_MIN_BYTES, Server,
-    Statements, Telemetry, Tls, Tokens, limits,
-};
+use super::{Audit, ConfigError, LogFormat, PUBLISH_MIN_S, SECRET_MIN_BYTES, Server, Telemetry, Tokens, limits};
 use crate::domain::encryption::EncryptionKey;
 use crate::domain::pseudonym::Disclosure;
-use crate::hashing::COST_MAX;
-use crate::hashing::mcf::Cost;
 
 impl Server {
     pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
@@ -32,56 +26,6 @@ impl Server {
             drain_timeout: layers.millis("server.drain_timeout_ms")?,
             trusted_proxies: limits::proxies(layers)?,
             https: Https::read(layers)?,
-        })
-    }
-}
-
-impl Database {
-    pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
-        Ok(Self {
-            url: layers.secret("database.url")?,
-            replica_url: layers.secret("database.replica_url")?,
-            tls: match layers.text("database.tls")? {
-                "url" => Tls::Url,
-                "verify-full" => Tls::VerifyFull,
-                _ => return Err(layers.refuse("database.tls", "must be url or verify-full".into())),
-            },
-            ca_file: Some(layers.text("database.ca_file")?).filter(|path| !path.is_empty()).map(PathBuf::from),
-            statements: match layers.text("database.statement_mode")? {
-                "named" => Statements::Named,
-                "unnamed" => Statements::Unnamed,
-                _ => return Err(layers.refuse("database.statement_mode", "must be named or unnamed".into())),
-            },
-            pool_size: layers.number("database.pool_size", 1..=1_000)?,
-            pool_kept: layers.number("database.pool_kept", 0..=1_000)?,
-            read_batches: layers.number("database.read_batches", 1..=100)?,
-            write_batches: layers.number("database.write_batches", 1..=100)?,
-            batch_max: layers.number("database.batch_max", 1..=10_000)?,
-            connect_timeout: layers.millis("database.connect_timeout_ms")?,
-            timeout: layers.millis("database.timeout_ms")?,
-        })
-    }
-}
-
-impl Hashing {
-    pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
-        Ok(Self {
-            kernel: match layers.text("hashing.kernel")? {
-                "interleaved" => Kernel::Interleaved,
-                "crate" => Kernel::Crate,
-                _ => return Err(layers.refuse("hashing.kernel", "must be interleaved or crate".into())),
-            },
-            cost: Cost::new(layers.number("hashing.cost", Cost::LOWEST.log_rounds()..=COST_MAX)?)
-                .map_err(|error| layers.refuse("hashing.cost", error.to_string()))?,
-            engines: match layers.number("hashing.engines", 0..=1_024)? {
-                0 => std::thread::available_parallelism().map_or(1, usize::from),
-                engines => engines,
-            },
-            lanes: Some(layers.number("hashing.lanes", 0..=8)?).filter(|lanes| *lanes > 0),
-            niceness: layers.number("hashing.niceness", 0..=19)?,
-            session_niceness: layers.number("hashing.session_niceness", 0..=19)?,
-            max_wait: layers.millis("hashing.max_wait_ms")?,
-            queue_max: layers.number("hashing.queue_max", 1..=1_000_000)?,
         })
     }
 }
@@ -107,21 +51,6 @@ impl Tokens {
                 None => None,
             },
             publish: Duration::from_secs(layers.number("tokens.publish_s", PUBLISH_MIN_S..=604_800)?),
-        })
-    }
-}
-
-impl Limits {
-    pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
-        Ok(Self {
-            enabled: layers.switch("limits.enabled")?,
-            lock_after: layers.number("limits.lock_after", 1..=10_000)?,
-            account_lock_after: layers.number("limits.account_lock_after", 1..=10_000)?,
-            delay_after: layers.number("limits.delay_after", 1..=10_000)?,
-            lock: Duration::from_secs(layers.number("limits.lock_s", 1..=31_536_000)?),
-            forget: Duration::from_secs(layers.number("limits.forget_s", 1..=31_536_000)?),
-            attempts_max: layers.number("limits.attempts_max", 1_000..=1_000_000_000)?,
-            rates: Rates::read(layers)?,
         })
     }
 }

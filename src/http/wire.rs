@@ -4,21 +4,21 @@
 //! recognized as they are written: a head of status 400, 414, 431 or 505 without the `x-request-id` that every answer of
 //! the service carries. What goes out in its place is the refusal that clients know.
 
-use std::fmt::Write as _;
+mod activity;
+mod refusal;
+
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-use hyper::StatusCode;
-use hyper::header::{HeaderValue, STRICT_TRANSPORT_SECURITY};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use super::error::{Format, Refusal};
-use super::security;
-use super::service::{REQUEST_ID, Service};
+use super::service::Service;
 use super::stall::Stall;
+use activity::Activity;
+
+pub(super) use refusal::not_tls;
 
 /// What a client begins with that knows that HTTP/2 is spoken here (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -58,46 +58,6 @@ pub enum Opening {
     Http2,
     /// Nothing.
     End,
-}
-
-/// Whether anything happens on a connection.
-#[derive(Debug, Default)]
-pub struct Activity {
-    has_moved: AtomicBool,
-    is_answered: AtomicBool,
-    is_blocked: AtomicBool,
-}
-
-impl Activity {
-    /// A request is under way. Its bytes may have been read with those of the one before.
-    pub fn asked(&self) {
-        self.is_answered.store(false, Ordering::Relaxed);
-    }
-
-    /// The request whose bytes came last has been read to its end, and has its answer.
-    pub fn answered(&self) {
-        self.is_answered.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether nothing is under way, and was not when this was last asked.
-    pub fn is_idle(&self) -> bool {
-        let has_moved = self.has_moved.swap(false, Ordering::Relaxed);
-        !has_moved && self.is_answered.load(Ordering::Relaxed) && !self.is_blocked.load(Ordering::Relaxed)
-    }
-
-    fn read(&self) {
-        self.has_moved.store(true, Ordering::Relaxed);
-        self.is_answered.store(false, Ordering::Relaxed);
-    }
-
-    fn wrote(&self, is_blocked: bool) {
-        self.has_moved.store(true, Ordering::Relaxed);
-        self.is_blocked.store(is_blocked, Ordering::Relaxed);
-    }
-
-    fn flushed(&self, is_blocked: bool) {
-        self.is_blocked.store(is_blocked, Ordering::Relaxed);
-    }
 }
 
 impl<S> Wire<S> {
@@ -208,8 +168,8 @@ impl<S> Wire<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if let Some(refusal) = own_refusal(buf) {
-            self.refusal = write(refusal, &self.service, self.service.transport_security());
+        if let Some(refusal) = refusal::instead_of(buf) {
+            self.refusal = refusal::write(refusal, &self.service, self.service.transport_security());
             self.sent = 0;
             // The rest goes out with the flush that follows.
             let _ = self.poll_refusal(cx)?;
@@ -227,7 +187,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
-        if !self.stream.is_write_vectored() || own_refusal(first).is_some() {
+        if !self.stream.is_write_vectored() || refusal::instead_of(first).is_some() {
             return self.poll_write(cx, first);
         }
         ready!(self.poll_refusal(cx))?;
@@ -255,47 +215,4 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
         self.within_time(cx, shut)
     }
-}
-
-/// The refusal to send where `buf` is an answer that hyper made by itself.
-fn own_refusal(buf: &[u8]) -> Option<Refusal> {
-    let status = buf.strip_prefix(b"HTTP/1.1 ").or_else(|| buf.strip_prefix(b"HTTP/1.0 "))?.get(..3)?;
-    let refusal = match status {
-        b"400" => Refusal::MALFORMED_REQUEST,
-        b"414" => Refusal::URI_TOO_LONG,
-        b"431" => Refusal::HEADERS_TOO_LARGE,
-        b"505" => Refusal::VERSION_NOT_SUPPORTED,
-        _ => return None,
-    };
-    let has_id = buf.windows(REQUEST_ID.as_str().len()).any(|window| window == REQUEST_ID.as_str().as_bytes());
-    (!has_id).then_some(refusal)
-}
-
-/// The whole answer to a client that speaks plain HTTP where HTTPS is spoken.
-pub(super) fn not_tls(service: &Service) -> Vec<u8> {
-    write(Refusal::NOT_TLS, service, None)
-}
-
-fn write(refusal: Refusal, service: &Service, transport_security: Option<&HeaderValue>) -> Vec<u8> {
-    let status = refusal.status;
-    service.metrics().http_requests.with_label_values(&["unknown", status.as_str()]).inc();
-    let reply = refusal.into_reply(Format::Envelope);
-    let id = service.next_id();
-    tracing::info!(status = status.as_u16(), request_id = id.to_str().unwrap_or_default(), "malformed request");
-    let mut text = head(status, id.to_str().unwrap_or_default(), reply.body.len());
-    if let Some(policy) = transport_security {
-        let _ = write!(text, "{STRICT_TRANSPORT_SECURITY}: {}\r\n", policy.to_str().unwrap_or_default());
-    }
-    text.push_str("\r\n");
-    let mut text = text.into_bytes();
-    text.extend_from_slice(&reply.body);
-    text
-}
-
-fn head(status: StatusCode, id: &str, length: usize) -> String {
-    format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n{REQUEST_ID}: {id}\r\n\
-         {}connection: close\r\n",
-        security::lines()
-    )
 }

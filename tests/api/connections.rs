@@ -4,18 +4,13 @@ use rustix::process::Signal;
 
 use crate::harness::api::john;
 use crate::harness::{Home, TestApp, TestDatabase, Wire, until};
-use crate::metrics::sample;
+use crate::metrics::{idle, sample};
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: test\r\n\r\n";
 
 fn post(path: &str, body: &str) -> String {
     let head = format!("POST {path} HTTP/1.1\r\nhost: test\r\ncontent-type: application/json");
     format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
-}
-
-async fn idle(app: &TestApp, count: u64) {
-    let admin = app.admin();
-    until("idle connections", async || sample(&admin, "rollcall_http_connections_idle").await == count).await;
 }
 
 #[tokio::test]

@@ -20,6 +20,12 @@ pub async fn sample(admin: &Api, name: &str) -> u64 {
     samples(admin).await.get(name).copied().unwrap_or_default()
 }
 
+/// Waits until so many connections are idle.
+pub async fn idle(app: &TestApp, count: u64) {
+    let admin = app.admin();
+    until("idle connections", async || sample(&admin, "rollcall_http_connections_idle").await == count).await;
+}
+
 #[tokio::test]
 async fn every_metric_is_there_from_the_start() {
     let app = TestApp::start().await;

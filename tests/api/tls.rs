@@ -14,7 +14,7 @@ use tokio_rustls::client::TlsStream;
 use crate::harness::api::john;
 use crate::harness::tls::{Authority, Files, agreed, connect_again, try_connect};
 use crate::harness::{Home, TestApp, TestDatabase, Wire, all, soon, until};
-use crate::metrics::sample;
+use crate::metrics::{idle, sample};
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
 const FAILURES: &str = "rollcall_tls_handshake_failures_total";
@@ -189,11 +189,6 @@ async fn browsers_are_asked_to_come_by_https_where_it_is_served() {
         wire.send(GET).await;
         assert_eq!(wire.answer().await.header("strict-transport-security"), None);
     }
-}
-
-async fn idle(app: &TestApp, count: u64) {
-    let admin = app.admin();
-    until("idle connections", async || sample(&admin, "rollcall_http_connections_idle").await == count).await;
 }
 
 #[tokio::test]

@@ -108,5 +108,11 @@ async fn renewed_before_it_expires() {
     let root = pebble.root().await;
     let service = serve(&home, &pebble, tls_port).ready().await;
     let first = certified(service.addr, &root).await;
-    until("another certificate", async || certified(service.addr, &root).await != first).await;
+    let config = Arc::new(client_trusting(&root, &[&TLS13, &TLS12], &["http/1.1"]));
+    // One connection at a look: of two, the one could still have the old certificate and the other the new one.
+    until("another certificate", async || {
+        connect(service.addr, NAMES[0], &config).await.is_ok_and(|stream| shown(&stream) != first)
+    })
+    .await;
+    certified(service.addr, &root).await;
 }

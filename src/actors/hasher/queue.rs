@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use ractor::factory::{DiscardHandler, DiscardReason, Job, queues::Queue};
 
-use super::{Class, Msg};
+use super::Class;
+use super::pool::Msg;
 use crate::telemetry::Metrics;
 
 /// Logins that may pass a waiting registration before it gets its turn.

@@ -23,17 +23,12 @@ fn expect_calm(reason: Option<u32>) {
     assert!(reason.is_none_or(|code| code == ENHANCE_YOUR_CALM), "{reason:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_that_are_cancelled_at_once_end_the_connection() {
-    let attack = attack("HTTP/2 rapid reset", "`ENHANCE_YOUR_CALM`, closed");
-    let requests: Vec<u8> = (0..STREAMS)
-        .flat_map(|n| {
-            [frames::get(2 * n + 1, "/api/users/me"), frames::frame(RST_STREAM, 0, 2 * n + 1, &CANCEL)].concat()
-        })
-        .collect();
+/// Sends what `frames` gives for each of very many streams, after each of which the service has a stream to forget.
+async fn resets(name: &'static str, frames: impl Fn(u32) -> [Vec<u8>; 2]) {
+    let requests: Vec<u8> = (0..STREAMS).flat_map(|n| frames(2 * n + 1).concat()).collect();
     Stage::open()
         .await
-        .under(attack, move |addr| {
+        .under(attack(name, "`ENHANCE_YOUR_CALM`, closed"), move |addr| {
             let requests = requests.clone();
             async move {
                 let mut client = Http2::open(addr).await;
@@ -45,25 +40,16 @@ async fn requests_that_are_cancelled_at_once_end_the_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_are_cancelled_at_once_end_the_connection() {
+    let cancelled = |stream| [frames::get(stream, "/api/users/me"), frames::frame(RST_STREAM, 0, stream, &CANCEL)];
+    resets("HTTP/2 rapid reset", cancelled).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_that_make_the_service_cancel_them_end_the_connection() {
-    let attack = attack("HTTP/2 resets provoked by broken frames", "`ENHANCE_YOUR_CALM`, closed");
-    let requests: Vec<u8> = (0..STREAMS)
-        .flat_map(|n| {
-            [frames::post(2 * n + 1, "/api/users/login"), frames::frame(WINDOW_UPDATE, 0, 2 * n + 1, &OVERFLOW)]
-                .concat()
-        })
-        .collect();
-    Stage::open()
-        .await
-        .under(attack, move |addr| {
-            let requests = requests.clone();
-            async move {
-                let mut client = Http2::open(addr).await;
-                client.send(&requests).await;
-                expect_calm(client.ended().await);
-            }
-        })
-        .await;
+    let broken =
+        |stream| [frames::post(stream, "/api/users/login"), frames::frame(WINDOW_UPDATE, 0, stream, &OVERFLOW)];
+    resets("HTTP/2 resets provoked by broken frames", broken).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,83 @@
+//! `[database]`: where PostgreSQL is, and how it is spoken with.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::ConfigError;
+use super::layers::Layers;
+
+/// `[database]`.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// Where the server is; `None` stands for the private cluster.
+    pub url: Option<SecretString>,
+    /// Where lookups by id go first, if not there: a standby of the same server, or several.
+    pub replica_url: Option<SecretString>,
+    /// How the server's certificate is checked.
+    pub tls: Tls,
+    /// Certificates of the authorities that may vouch for the server; `None`: those that the system trusts.
+    pub ca_file: Option<PathBuf>,
+    /// Whether statements are prepared once per connection, or sent anew each time.
+    pub statements: Statements,
+    /// Connections at most.
+    pub pool_size: usize,
+    /// Connections kept open when idle.
+    pub pool_kept: usize,
+    /// Lookup statements under way at once.
+    pub read_batches: usize,
+    /// Writing statements under way at once.
+    pub write_batches: usize,
+    /// Rows of one statement at most.
+    pub batch_max: usize,
+    /// For each address of the server, until it is known to be of use.
+    pub connect_timeout: Duration,
+    /// For one statement, its wait for a connection included.
+    pub timeout: Duration,
+}
+
+/// How the connection to the database is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    /// As `sslmode` in the URL says: encrypted without asking who answers, or not at all.
+    Url,
+    /// Encrypted, and only with a server whose certificate is vouched for and names the host.
+    VerifyFull,
+}
+
+/// How statements are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Statements {
+    /// Prepared once per connection, under a name.
+    Named,
+    /// Without a name, each time anew: for a proxy that gives each transaction another connection.
+    Unnamed,
+}
+
+impl Database {
+    pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        Ok(Self {
+            url: layers.secret("database.url")?,
+            replica_url: layers.secret("database.replica_url")?,
+            tls: match layers.text("database.tls")? {
+                "url" => Tls::Url,
+                "verify-full" => Tls::VerifyFull,
+                _ => return Err(layers.refuse("database.tls", "must be url or verify-full".into())),
+            },
+            ca_file: Some(layers.text("database.ca_file")?).filter(|path| !path.is_empty()).map(PathBuf::from),
+            statements: match layers.text("database.statement_mode")? {
+                "named" => Statements::Named,
+                "unnamed" => Statements::Unnamed,
+                _ => return Err(layers.refuse("database.statement_mode", "must be named or unnamed".into())),
+            },
+            pool_size: layers.number("database.pool_size", 1..=1_000)?,
+            pool_kept: layers.number("database.pool_kept", 0..=1_000)?,
+            read_batches: layers.number("database.read_batches", 1..=100)?,
+            write_batches: layers.number("database.write_batches", 1..=100)?,
+            batch_max: layers.number("database.batch_max", 1..=10_000)?,
+            connect_timeout: layers.millis("database.connect_timeout_ms")?,
+            timeout: layers.millis("database.timeout_ms")?,
+        })
+    }
+}
