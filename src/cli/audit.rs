@@ -67,8 +67,8 @@ async fn verify(log: &AuditLog, anchor: Option<Head>) -> Result<String, AuditErr
     let verified = log.verify(anchor).await?;
     let (start, head) = (verified.ends.start, verified.ends.head);
     let mut remarks = vec![format!("sealed events: {}", head.sequence - start.sequence), format!("head {head}")];
-    if start.sequence > 0 {
-        remarks.push(format!("those up to {} were pruned", start.sequence));
+    if let Some(event) = verified.pruned_by {
+        remarks.push(format!("those up to {} were pruned, as event {event} tells", start.sequence));
     }
     if let Some(anchor) = anchor {
         remarks.push(format!("event {} is the anchored one", anchor.sequence));
