@@ -28,7 +28,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// Every kind of event.
-pub const KINDS: [&str; 10] = [
+pub const KINDS: [&str; 11] = [
     "registered",
     "login_succeeded",
     "login_failed",
@@ -37,6 +37,7 @@ pub const KINDS: [&str; 10] = [
     "key_added",
     "key_retired",
     "key_rotated",
+    "key_resealed",
     "limit_hit",
     pruning::KIND,
 ];
