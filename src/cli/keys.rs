@@ -4,10 +4,10 @@ mod table;
 
 use clap::Subcommand;
 
-use super::{CliError, print};
+use super::{CliError, demand_schema, print};
 use crate::config::Config;
+use crate::database::Database;
 use crate::database::keys::{KeyStore, Retirement, Snapshot};
-use crate::database::{Database, DatabaseError, migrations};
 use crate::domain::encryption::EncryptionKeys;
 use crate::domain::signing_key::{Algorithm, NewKey, State, StoredKey, signer};
 use table::Table;
@@ -75,8 +75,6 @@ pub(super) enum KeysError {
         "the key {0} is the only one that may sign, and tokens.accept_secret is false; `rollcall keys rotate` replaces it"
     )]
     LastSigner(String),
-    #[error("the database is at schema version {found}, not {latest}; run `rollcall migrate` first", latest = migrations::LATEST)]
-    Schema { found: i32 },
 }
 
 /// Does it, and tells the keys as they are then.
@@ -88,10 +86,7 @@ pub(super) async fn run(config: &Config, wish: &Wish) -> Result<(), CliError> {
 }
 
 async fn grant(config: &Config, database: &Database, wish: &Wish) -> Result<String, CliError> {
-    let found = migrations::version(&database.pool).await.map_err(DatabaseError::from)?;
-    if found != migrations::LATEST {
-        return Err(KeysError::Schema { found }.into());
-    }
+    demand_schema(database).await?;
     let store = KeyStore::new(database.pool.clone(), config.database.timeout);
     let tokens = &config.tokens;
     let mut resealed = None;
