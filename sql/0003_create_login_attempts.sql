@@ -64,6 +64,16 @@ CREATE FUNCTION login_store(counter login_attempts) RETURNS VOID LANGUAGE sql AS
         WHERE subject = counter.subject AND source = counter.source
 $$;
 
+-- Gives the counter so many leases, and writes it back.
+CREATE FUNCTION login_lend(counter login_attempts, lease TIMESTAMP WITH TIME ZONE, granted INTEGER)
+    RETURNS VOID LANGUAGE plpgsql AS $$
+BEGIN
+    counter.leases := counter.leases || array_fill(lease, ARRAY[granted]);
+    counter.expires_at := GREATEST(counter.expires_at, lease);
+    PERFORM login_store(counter);
+END
+$$;
+
 -- Admits as many of `wanted` attempts as could all fail without any passing a limit, and says of the others why not:
 -- 'locked' or 'paused', for so long, or 'pending': only attempts that are under way stand in their way.
 CREATE FUNCTION login_reserve(
@@ -115,22 +125,21 @@ BEGIN
     END IF;
     granted := room;
     lease := clock_timestamp() + rules.lease;
-    own.leases := own.leases || array_fill(lease, ARRAY[granted]);
-    own.expires_at := GREATEST(own.expires_at, lease);
-    PERFORM login_store(own);
+    PERFORM login_lend(own, lease, granted);
     IF NOT known THEN
-        account.leases := account.leases || array_fill(lease, ARRAY[granted]);
-        account.expires_at := GREATEST(account.expires_at, lease);
-        PERFORM login_store(account);
+        PERFORM login_lend(account, lease, granted);
     END IF;
 END
 $$;
 
--- The counter after one of its attempts ended: 'succeeded', 'failed', or 'released' by nobody having checked the password.
-CREATE FUNCTION login_settled(
-    counter login_attempts, lease TIMESTAMP WITH TIME ZONE, outcome TEXT, lock_after INTEGER, rules login_rules
-) RETURNS login_attempts LANGUAGE plpgsql AS $$
+-- Counts how one of a counter's attempts ended: 'succeeded', 'failed', or 'released' by nobody having checked the password.
+-- Says whether a lock began.
+CREATE FUNCTION login_settle(
+    of_subject BYTEA, of_source BYTEA, lease TIMESTAMP WITH TIME ZONE, outcome TEXT, lock_after INTEGER, rules login_rules
+) RETURNS BOOLEAN LANGUAGE plpgsql AS $$
 DECLARE
+    counter login_attempts := login_counter(of_subject, of_source, lock_after, rules);
+    was_locked BOOLEAN := counter.failures >= lock_after;
     place INTEGER := array_position(counter.leases, lease);
     known_until TIMESTAMP WITH TIME ZONE := clock_timestamp() + rules.known;
 BEGIN
@@ -138,7 +147,7 @@ BEGIN
     IF place IS NOT NULL THEN
         counter.leases := counter.leases[:place - 1] || counter.leases[place + 1:];
     END IF;
-    IF outcome = 'failed' AND counter.failures < lock_after THEN
+    IF outcome = 'failed' AND NOT was_locked THEN
         counter.failures := counter.failures + 1;
         counter.failed_at := clock_timestamp();
         counter.expires_at := GREATEST(counter.expires_at, counter.failed_at + GREATEST(rules.forget, rules.lock));
@@ -150,7 +159,8 @@ BEGIN
             counter.expires_at := GREATEST(counter.expires_at, known_until);
         END IF;
     END IF;
-    RETURN counter;
+    PERFORM login_store(counter);
+    RETURN counter.failures >= lock_after AND NOT was_locked;
 END
 $$;
 
@@ -161,8 +171,7 @@ CREATE FUNCTION login_resolve(
     users UUID[], emails TEXT[], networks TEXT[], rules login_rules
 ) RETURNS INTEGER LANGUAGE plpgsql AS $$
 DECLARE
-    before login_attempts;
-    after login_attempts;
+    has_locked BOOLEAN;
     locked_accounts INTEGER[] := '{}';
     locked_sources INTEGER[] := '{}';
     detail JSONB := jsonb_build_object('seconds', ceil(extract(epoch FROM rules.lock))::BIGINT);
@@ -172,17 +181,13 @@ BEGIN
     FOR i IN 1..cardinality(subjects) LOOP
         CONTINUE WHEN of_leases[i] IS NULL;
         IF NOT of_known[i] THEN
-            before := login_counter(subjects[i], ''::BYTEA, rules.account_lock_after, rules);
-            after := login_settled(before, of_leases[i], outcomes[i], rules.account_lock_after, rules);
-            PERFORM login_store(after);
-            IF before.failures < rules.account_lock_after AND after.failures >= rules.account_lock_after THEN
+            has_locked := login_settle(subjects[i], '', of_leases[i], outcomes[i], rules.account_lock_after, rules);
+            IF has_locked THEN
                 locked_accounts := locked_accounts || i;
             END IF;
         END IF;
-        before := login_counter(subjects[i], sources[i], rules.lock_after, rules);
-        after := login_settled(before, of_leases[i], outcomes[i], rules.lock_after, rules);
-        PERFORM login_store(after);
-        IF before.failures < rules.lock_after AND after.failures >= rules.lock_after THEN
+        has_locked := login_settle(subjects[i], sources[i], of_leases[i], outcomes[i], rules.lock_after, rules);
+        IF has_locked THEN
             locked_sources := locked_sources || i;
         END IF;
     END LOOP;

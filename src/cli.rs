@@ -71,8 +71,8 @@ enum CliError {
     Keys(#[from] keys::KeysError),
     #[error(transparent)]
     Audit(#[from] AuditError),
-    #[error(transparent)]
-    AuditCli(#[from] audit::AuditCliError),
+    #[error("the database is at schema version {found}, not {latest}; run `rollcall migrate` first", latest = migrations::LATEST)]
+    Schema { found: i32 },
     #[error("the document cannot be written: {0}")]
     Output(String),
     #[error("the runtime does not start: {0}")]
@@ -126,6 +126,12 @@ async fn migrate(config: &Config) -> Result<(), CliError> {
         migrations::Outcome::Adopted => format!("the existing users are adopted, the schema is at version {latest}"),
         migrations::Outcome::Migrated { from } => format!("the schema is at version {latest}, it was at {from}"),
     })
+}
+
+/// For commands on tables that only `serve` and `migrate` make.
+async fn demand_schema(database: &Database) -> Result<(), CliError> {
+    let found = migrations::version(&database.pool).await.map_err(DatabaseError::from)?;
+    if found == migrations::LATEST { Ok(()) } else { Err(CliError::Schema { found }) }
 }
 
 /// A line on standard output; a reader that has gone is not an error of ours.

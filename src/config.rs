@@ -20,7 +20,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use thiserror::Error;
 
-use crate::domain::encryption::EncryptionKey;
+use crate::domain::encryption::EncryptionKeys;
 use crate::domain::pseudonym::Disclosure;
 use https::Https;
 use layers::Layers;
@@ -100,7 +100,7 @@ pub struct Tokens {
     /// Whether tokens of the HS256 key are good, and signed where there is no other key.
     pub accept_secret: bool,
     /// What private keys in the database are encrypted under.
-    pub encryption_key: Option<EncryptionKey>,
+    pub encryption_keys: Option<EncryptionKeys>,
     /// How long a key is published before it signs.
     pub publish: Duration,
 }

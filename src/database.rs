@@ -4,6 +4,7 @@ pub mod audit;
 mod cancel;
 mod hosts;
 pub mod keys;
+pub(crate) mod lender;
 pub mod local;
 pub mod migrations;
 mod pool;

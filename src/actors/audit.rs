@@ -18,7 +18,7 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort};
 use super::Current;
 use super::supervisor::Child;
 use crate::config;
-use crate::database::{is_of_a_lost_server, root_cause};
+use crate::database::lender::Lender;
 use crate::domain::audit::KINDS;
 use crate::domain::network::Network;
 use crate::domain::pseudonym::Pseudonyms;
@@ -70,6 +70,7 @@ pub(super) fn part(
     let handle = AuditHandle { actor: actor.clone(), hits: Arc::clone(&hits) };
     let sealer = Arc::new(Sealer {
         pool,
+        lender: Lender::new(&config.database, metrics),
         hits,
         pseudonyms: Arc::clone(pseudonyms),
         metrics: Arc::clone(metrics),
@@ -129,6 +130,7 @@ enum Gathered {
 
 struct Sealer {
     pool: Pool,
+    lender: Lender,
     hits: Arc<Hits>,
     pseudonyms: Arc<Pseudonyms>,
     metrics: Arc<Metrics>,
@@ -144,15 +146,15 @@ impl Sealer {
             Gathered::All => None,
         };
         while let Some(taken) = self.hits.take(now) {
-            self.within(async |client| store::append_hits(client, &taken.events(&self.pseudonyms)).await).await?;
+            self.lend(async |client| store::append_hits(client, &taken.events(&self.pseudonyms)).await).await?;
             taken.done();
         }
-        let waiting = self.within(async |client| store::waiting(client).await).await?;
+        let waiting = self.lend(async |client| store::waiting(client).await).await?;
         self.metrics.audit_unsealed.set(waiting.count);
         self.metrics.audit_lag.set(waiting.oldest);
         let (mut more, mut held) = (waiting.count > 0, true);
         while more {
-            let batch = self.within(async |client| store::seal(client).await).await?;
+            let batch = self.lend(async |client| store::seal(client).await).await?;
             held = batch.held;
             more = self.tell(&batch);
         }
@@ -176,48 +178,12 @@ impl Sealer {
         is_full
     }
 
-    /// Gives `work` a connection, and both together the configured time. A connection that failed or was given up on is
-    /// closed: it may be in the midst of a transaction, or lead to a server that refuses writes.
-    async fn within<T>(
+    /// Lends `work` a connection for the configured time.
+    async fn lend<T>(
         &self,
         work: impl AsyncFnOnce(&mut Object) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, String> {
-        let answer = tokio::time::timeout(self.timeout, async {
-            let client = self.pool.get().await.map_err(|error| root_cause(&error))?;
-            let mut checkout = Checkout(Some(client));
-            let client = checkout.0.as_mut().ok_or("no connection")?;
-            let answer = work(client).await;
-            match answer {
-                Ok(answer) => {
-                    checkout.give_back();
-                    Ok(answer)
-                }
-                Err(error) => {
-                    if is_of_a_lost_server(&error) {
-                        self.pool.retain(|_, _| false);
-                    }
-                    Err(root_cause(&error))
-                }
-            }
-        });
-        answer.await.unwrap_or_else(|_| Err(format!("no answer within {} ms", self.timeout.as_millis())))
-    }
-}
-
-/// A connection that goes back to the pool only after it answered, also where the actor is killed meanwhile.
-struct Checkout(Option<Object>);
-
-impl Checkout {
-    fn give_back(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Checkout {
-    fn drop(&mut self) {
-        if let Some(client) = self.0.take() {
-            drop(Object::take(client));
-        }
+        self.lender.lend(&self.pool, self.timeout, work).await.map_err(|error| error.to_string())
     }
 }
 

@@ -6,10 +6,10 @@ mod list;
 use clap::Subcommand;
 use time::OffsetDateTime;
 
-use super::{CliError, print};
+use super::{CliError, demand_schema, print};
 use crate::config::Config;
+use crate::database::Database;
 use crate::database::audit::{AuditError, AuditLog};
-use crate::database::{Database, DatabaseError, migrations};
 use crate::domain::audit::Head;
 use instant::Instant;
 
@@ -34,13 +34,6 @@ pub(super) enum Wish {
     },
 }
 
-/// Why a wish is not granted.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum AuditCliError {
-    #[error("the database is at schema version {found}, not {latest}; run `rollcall migrate` first", latest = migrations::LATEST)]
-    Schema { found: i32 },
-}
-
 /// Does it.
 pub(super) async fn run(config: &Config, wish: &Wish) -> Result<(), CliError> {
     let database = Database::open(&config.database, &config.data_dir).await?;
@@ -50,10 +43,7 @@ pub(super) async fn run(config: &Config, wish: &Wish) -> Result<(), CliError> {
 }
 
 async fn grant(config: &Config, database: &Database, wish: &Wish) -> Result<(), CliError> {
-    let found = migrations::version(&database.pool).await.map_err(DatabaseError::from)?;
-    if found != migrations::LATEST {
-        return Err(AuditCliError::Schema { found }.into());
-    }
+    demand_schema(database).await?;
     let log = AuditLog::new(database.pool.clone(), config.database.timeout);
     match wish {
         Wish::Verify { head } => print(&verify(&log, *head).await?),
@@ -67,8 +57,8 @@ async fn verify(log: &AuditLog, anchor: Option<Head>) -> Result<String, AuditErr
     let verified = log.verify(anchor).await?;
     let (start, head) = (verified.ends.start, verified.ends.head);
     let mut remarks = vec![format!("sealed events: {}", head.sequence - start.sequence), format!("head {head}")];
-    if start.sequence > 0 {
-        remarks.push(format!("those up to {} were pruned", start.sequence));
+    if let Some(event) = verified.pruned_by {
+        remarks.push(format!("those up to {} were pruned, as event {event} tells", start.sequence));
     }
     if let Some(anchor) = anchor {
         remarks.push(format!("event {} is the anchored one", anchor.sequence));

@@ -4,11 +4,11 @@ mod table;
 
 use clap::Subcommand;
 
-use super::{CliError, print};
+use super::{CliError, demand_schema, print};
 use crate::config::Config;
+use crate::database::Database;
 use crate::database::keys::{KeyStore, Retirement, Snapshot};
-use crate::database::{Database, DatabaseError, migrations};
-use crate::domain::encryption::EncryptionKey;
+use crate::domain::encryption::EncryptionKeys;
 use crate::domain::signing_key::{Algorithm, NewKey, State, StoredKey, signer};
 use table::Table;
 
@@ -46,6 +46,11 @@ pub(super) enum Wish {
         #[command(flatten)]
         format: Format,
     },
+    /// Encrypt every private key under `tokens.encryption_key`, those too that `tokens.previous_encryption_key` opens
+    Reseal {
+        #[command(flatten)]
+        format: Format,
+    },
 }
 
 /// How the keys are told.
@@ -70,8 +75,6 @@ pub(super) enum KeysError {
         "the key {0} is the only one that may sign, and tokens.accept_secret is false; `rollcall keys rotate` replaces it"
     )]
     LastSigner(String),
-    #[error("the database is at schema version {found}, not {latest}; run `rollcall migrate` first", latest = migrations::LATEST)]
-    Schema { found: i32 },
 }
 
 /// Does it, and tells the keys as they are then.
@@ -83,21 +86,19 @@ pub(super) async fn run(config: &Config, wish: &Wish) -> Result<(), CliError> {
 }
 
 async fn grant(config: &Config, database: &Database, wish: &Wish) -> Result<String, CliError> {
-    let found = migrations::version(&database.pool).await.map_err(DatabaseError::from)?;
-    if found != migrations::LATEST {
-        return Err(KeysError::Schema { found }.into());
-    }
+    demand_schema(database).await?;
     let store = KeyStore::new(database.pool.clone(), config.database.timeout);
     let tokens = &config.tokens;
+    let mut resealed = None;
     let format = match wish {
         Wish::List { format } => format,
         Wish::Add { algorithm, format } => {
-            store.add(&generate(*algorithm, tokens.encryption_key.as_ref())?, tokens.publish).await?;
+            store.add(&generate(*algorithm, tokens.encryption_keys.as_ref())?, tokens.publish).await?;
             format
         }
         Wish::Rotate { algorithm, format } => {
             let newest = newest(&store.read().await?).ok_or(KeysError::NothingToRotate)?;
-            let key = generate(algorithm.unwrap_or(newest), tokens.encryption_key.as_ref())?;
+            let key = generate(algorithm.unwrap_or(newest), tokens.encryption_keys.as_ref())?;
             store.rotate(&key, tokens.publish, tokens.ttl).await?;
             format
         }
@@ -112,15 +113,19 @@ async fn grant(config: &Config, database: &Database, wish: &Wish) -> Result<Stri
             store.retire(kid, Retirement::LiveOut { ttl: tokens.ttl }).await?;
             format
         }
+        Wish::Reseal { format } => {
+            resealed = Some(store.reseal(tokens.encryption_keys.as_ref().ok_or(KeysError::NoEncryptionKey)?).await?);
+            format
+        }
     };
     let snapshot = store.read().await?;
-    let table = Table::new(&snapshot, tokens.accept_secret, signing(&snapshot, config).map(StoredKey::kid));
+    let table = Table::new(&snapshot, tokens.accept_secret, signing(&snapshot, config).map(StoredKey::kid), resealed);
     Ok(if format.json { table.json() } else { table.text() })
 }
 
-fn generate(algorithm: Algorithm, encryption: Option<&EncryptionKey>) -> Result<NewKey, CliError> {
+fn generate(algorithm: Algorithm, encryption: Option<&EncryptionKeys>) -> Result<NewKey, CliError> {
     let encryption = encryption.ok_or(KeysError::NoEncryptionKey)?;
-    NewKey::generate(algorithm, encryption).map_err(|error| CliError::Output(error.to_string()))
+    NewKey::generate(algorithm, &encryption.current).map_err(|error| CliError::Output(error.to_string()))
 }
 
 /// The algorithm of the newest key that is not retired.
@@ -138,7 +143,7 @@ fn is_last_signer(kid: &str, snapshot: &Snapshot) -> bool {
 
 /// The key that signs. Without an encryption key here, all are taken to be readable to those who have it.
 fn signing<'a>(snapshot: &'a Snapshot, config: &Config) -> Option<&'a StoredKey> {
-    let encryption = config.tokens.encryption_key.as_ref();
+    let encryption = config.tokens.encryption_keys.as_ref();
     let able = snapshot.keys.iter().filter(|key| encryption.is_none_or(|encryption| key.open(encryption).is_ok()));
     signer(able.map(|key| (key, key)), snapshot.now, !config.tokens.accept_secret)
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::https::Https;
 use super::layers::Layers;
 use super::{Audit, ConfigError, LogFormat, PUBLISH_MIN_S, SECRET_MIN_BYTES, Server, Telemetry, Tokens, limits};
-use crate::domain::encryption::EncryptionKey;
+use crate::domain::encryption::{EncryptionKey, EncryptionKeys};
 use crate::domain::pseudonym::Disclosure;
 
 impl Server {
@@ -43,15 +43,24 @@ impl Tokens {
             },
             ttl: Duration::from_secs(layers.number("tokens.ttl_s", 1..=31_536_000)?),
             accept_secret: layers.switch("tokens.accept_secret")?,
-            encryption_key: match layers.secret("tokens.encryption_key")? {
-                Some(text) => Some(
-                    EncryptionKey::parse(text.expose_secret())
-                        .map_err(|error| layers.refuse("tokens.encryption_key", error.to_string()))?,
-                ),
-                None => None,
-            },
+            encryption_keys: encryption_keys(layers)?,
             publish: Duration::from_secs(layers.number("tokens.publish_s", PUBLISH_MIN_S..=604_800)?),
         })
+    }
+}
+
+fn encryption_keys(layers: &Layers) -> Result<Option<EncryptionKeys>, ConfigError> {
+    let read = |key| {
+        let parse = |text: SecretString| EncryptionKey::parse(text.expose_secret());
+        layers.secret(key)?.map(parse).transpose().map_err(|error| layers.refuse(key, error.to_string()))
+    };
+    match (read("tokens.encryption_key")?, read("tokens.previous_encryption_key")?) {
+        (Some(current), previous) => Ok(Some(EncryptionKeys { current, previous })),
+        (None, None) => Ok(None),
+        (None, Some(_)) => {
+            let mend = "is set without tokens.encryption_key, which must be the key that replaces it".to_owned();
+            Err(layers.refuse("tokens.previous_encryption_key", mend))
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The audit log as it is read: from end to end to verify it, or page by page to show it.
 
 mod retention;
+pub(crate) mod sealing;
 mod verification;
 
 use std::time::Duration;

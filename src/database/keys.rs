@@ -1,5 +1,7 @@
 //! The table of signing keys: read by every replica, changed by the command line, each change with its event.
 
+mod resealing;
+
 use std::time::Duration;
 
 use deadpool_postgres::{Object, Pool, Transaction};
@@ -53,6 +55,12 @@ pub enum KeyStoreError {
     /// Its tokens are refused already.
     #[error("the key {0} has expired already, and its tokens are refused")]
     Expired(String),
+    /// They can't be encrypted anew.
+    #[error(
+        "neither tokens.encryption_key nor tokens.previous_encryption_key opens {0}, and nothing was changed; set the one \
+         that they are encrypted under, or retire them with `rollcall keys retire`"
+    )]
+    Unreadable(String),
 }
 
 impl From<Error> for KeyStoreError {

@@ -1,16 +1,14 @@
-//! Statements: each gets a connection for as long as it runs, and both together a bounded time.
+//! Statements: each is lent a connection for as long as it runs, and counted.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{ClientWrapper, Object, Pool};
 use thiserror::Error;
-use tokio::time::timeout;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Row};
 
-use super::cancel::Cancel;
-use super::{is_of_a_lost_server, root_cause};
+use super::lender::Lender;
 use crate::config;
 use crate::telemetry::{Metrics, seconds};
 
@@ -42,9 +40,9 @@ impl Connection<'_> {
     }
 }
 
-/// How statements are run, and where they are counted.
+/// Who lends their connections, how statements are run, and where they are counted.
 pub(crate) struct Statements {
-    cancel: Cancel,
+    lender: Lender,
     mode: config::Statements,
     timeout: Duration,
     metrics: Arc<Metrics>,
@@ -52,8 +50,8 @@ pub(crate) struct Statements {
 
 impl Statements {
     pub(crate) fn new(config: &config::Database, metrics: &Arc<Metrics>) -> Self {
-        let (cancel, metrics) = (Cancel::new(config), Arc::clone(metrics));
-        Self { cancel, mode: config.statements, timeout: config.timeout, metrics }
+        let (lender, metrics) = (Lender::new(config, metrics), Arc::clone(metrics));
+        Self { lender, mode: config.statements, timeout: config.timeout, metrics }
     }
 
     /// The configured time of a statement.
@@ -83,71 +81,13 @@ impl Statements {
     ) -> Result<T, Unavailable> {
         let started = Instant::now();
         self.metrics.batch_size.with_label_values(&[name]).observe(f64::from(u32::try_from(size).unwrap_or(u32::MAX)));
-        let result = timeout(limit, async {
-            self.metrics.pool_waiting.inc();
-            let client = pool.get().await;
-            self.metrics.pool_waiting.dec();
-            let client = client.inspect_err(|error| tracing::warn!(statement = name, %error, "no database connection"));
-            let client = Checkout { client: Some(client.map_err(|_| Unavailable)?), cancel: &self.cancel };
-            let answer = statement(Connection { client: client.connection()?, mode: self.mode }).await;
-            match answer {
-                Ok(answer) => {
-                    client.give_back();
-                    Ok(answer)
-                }
-                Err(error) => {
-                    client.close();
-                    let cause = root_cause(&error);
-                    tracing::warn!(statement = name, cause, "a database statement failed");
-                    if is_of_a_lost_server(&error) {
-                        pool.retain(|_, _| false);
-                    }
-                    Err(Unavailable)
-                }
-            }
-        })
-        .await;
-        let took = started.elapsed();
-        self.metrics.statement_duration.with_label_values(&[name]).observe(seconds(took));
-        let result = result.unwrap_or_else(|_| {
-            tracing::warn!(statement = name, "a database statement took too long");
-            // What was not of use meanwhile may lead nowhere either, and cost the next statement as much.
-            pool.retain(|_, metrics| metrics.last_used() < took);
-            Err(Unavailable)
-        });
-        if result.is_err() {
+        let run = async |client: &mut Object| statement(Connection { client, mode: self.mode }).await;
+        let result = self.lender.lend(pool, limit, run).await;
+        self.metrics.statement_duration.with_label_values(&[name]).observe(seconds(started.elapsed()));
+        result.map_err(|error| {
+            tracing::warn!(statement = name, %error, "a database statement failed");
             self.metrics.statement_failures.with_label_values(&[name]).inc();
-        }
-        result
-    }
-}
-
-/// A connection that goes back to the pool only after it answered. One that failed may lead to a server that refuses writes
-/// and is closed; so is one that was given up on, which may still be busy, and the server is told to leave that.
-struct Checkout<'a> {
-    client: Option<Object>,
-    cancel: &'a Cancel,
-}
-
-impl Checkout<'_> {
-    fn connection(&self) -> Result<&ClientWrapper, Unavailable> {
-        self.client.as_deref().ok_or(Unavailable)
-    }
-
-    fn give_back(mut self) {
-        self.client = None;
-    }
-
-    fn close(mut self) {
-        drop(self.client.take().map(Object::take));
-    }
-}
-
-impl Drop for Checkout<'_> {
-    fn drop(&mut self) {
-        if let Some(client) = self.client.take() {
-            self.cancel.send(client.cancel_token());
-            drop(Object::take(client));
-        }
+            Unavailable
+        })
     }
 }

@@ -16,6 +16,7 @@
 //!
 //! Integers are signed and big-endian. Another version would be told by a column of its own that is NULL for this one.
 
+pub mod pruning;
 pub mod walk;
 
 use std::fmt::{self, Write as _};
@@ -27,7 +28,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// Every kind of event.
-pub const KINDS: [&str; 9] = [
+pub const KINDS: [&str; 11] = [
     "registered",
     "login_succeeded",
     "login_failed",
@@ -36,7 +37,9 @@ pub const KINDS: [&str; 9] = [
     "key_added",
     "key_retired",
     "key_rotated",
+    "key_resealed",
     "limit_hit",
+    pruning::KIND,
 ];
 
 /// The first byte of an encoded event.

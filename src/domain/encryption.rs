@@ -86,6 +86,22 @@ impl EncryptionKey {
     }
 }
 
+/// What private keys are encrypted under: one key, and while it is being changed the one before, too.
+#[derive(Debug, Clone)]
+pub struct EncryptionKeys {
+    /// What is encrypted is encrypted under this one.
+    pub current: EncryptionKey,
+    /// What this one opens is read as well.
+    pub previous: Option<EncryptionKey>,
+}
+
+impl EncryptionKeys {
+    /// Each of them, in the order to try them in.
+    pub fn each(&self) -> impl Iterator<Item = &EncryptionKey> {
+        [&self.current].into_iter().chain(&self.previous)
+    }
+}
+
 fn hex(text: &str) -> Option<Vec<u8>> {
     if text.len() != 2 * KEY_BYTES || !text.bytes().all(|c| c.is_ascii_hexdigit()) {
         return None;

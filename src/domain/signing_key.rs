@@ -4,6 +4,7 @@
 //! signs; once retired it only verifies, until its last token has expired.
 
 mod pair;
+mod private;
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +12,6 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use time::OffsetDateTime;
-use zeroize::Zeroizing;
 
 use super::encryption::{EncryptionError, EncryptionKey};
 
@@ -180,15 +180,10 @@ impl StoredKey {
         pair::is_sound(self.algorithm, &self.jwk)
     }
 
-    /// The private key as PKCS #8.
-    ///
-    /// # Errors
-    /// [`EncryptionError::Unreadable`]: there is none any more, it was encrypted under another key, or is another's.
-    pub fn open(&self, encryption: &EncryptionKey) -> Result<Zeroizing<Vec<u8>>, EncryptionError> {
-        let Some(Sealed(sealed)) = &self.sealed else { return Err(EncryptionError::Unreadable) };
-        let private = encryption.open(&owner(self.kid(), self.algorithm), sealed)?;
-        let public = pair::public(self.algorithm, &private).ok_or(EncryptionError::Unreadable)?;
-        if public == self.jwk { Ok(private) } else { Err(EncryptionError::Unreadable) }
+    /// Whether it signs at `now` or will, for whoever can open it.
+    #[must_use]
+    pub fn may_sign(&self, now: OffsetDateTime) -> bool {
+        self.sealed.is_some() && matches!(self.state(now), State::Published | State::Active)
     }
 }
 
@@ -263,22 +258,6 @@ mod tests {
         assert_eq!(signs(&[&next, &retired], false), None);
         assert_eq!(signs(&[&next, &retired], true), Some(next.kid()));
         assert_eq!(signs(&[&retired], true), None);
-    }
-
-    #[test]
-    fn a_private_key_opens_for_its_own_row_only() {
-        let (one, other) = (key(0, None), key(0, None));
-        let opened = one.open(&encryption()).unwrap();
-        assert_eq!(pair::public(one.algorithm, &opened).as_ref(), Some(&one.jwk));
-        for stored in [
-            StoredKey { sealed: other.sealed.clone(), ..one.clone() },
-            StoredKey { jwk: other.jwk.clone(), ..one.clone() },
-            StoredKey { algorithm: Algorithm::Es256, ..one.clone() },
-            StoredKey { sealed: None, ..one.clone() },
-            StoredKey { sealed: Some(Sealed(Vec::new())), ..one.clone() },
-        ] {
-            assert_eq!(stored.open(&encryption()).unwrap_err(), EncryptionError::Unreadable);
-        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod chain;
 mod cli;
 mod events;
+mod pruning;
 mod sealing;
 
 use rollcall::config::Config;

@@ -4,6 +4,7 @@ mod command;
 mod encryption;
 mod lives;
 mod published;
+mod reseal;
 mod verification;
 
 use std::path::Path;
@@ -99,7 +100,7 @@ impl Operator {
         let snapshot = KeyStore::new(database.pool.clone(), PATIENCE).read().await.unwrap();
         database.close().await;
         let key = snapshot.keys.iter().find(|key| key.kid() == kid).unwrap();
-        let private = key.open(&EncryptionKey::parse(ENCRYPTION_KEY).unwrap()).unwrap();
+        let private = key.open_with(&EncryptionKey::parse(ENCRYPTION_KEY).unwrap()).unwrap();
         if key.jwk.kty == "EC" { EncodingKey::from_ec_der(&private) } else { EncodingKey::from_ed_der(&private) }
     }
 }

@@ -112,6 +112,22 @@ async fn open_connections_are_counted_while_they_are_open() {
     until("no connection", async || sample(&admin, "rollcall_http_connections").await == 0).await;
 }
 
+#[tokio::test]
+async fn who_gave_up_waiting_for_a_connection_waits_no_longer() {
+    let one = ("database.pool_size", "1");
+    let app = TestApp::with(&[one, ("database.timeout_ms", "300"), ("audit.seal_ms", "5")]).await;
+    app.register_john().await;
+    let token = app.token().await;
+    app.db.run("BEGIN; LOCK TABLE users, audit_events").await;
+    for _ in 0..3 {
+        let (me, login) = tokio::join!(app.me(&token), app.login(EMAIL, PASSWORD));
+        assert_eq!((me.status.as_u16(), login.status.as_u16()), (503, 503));
+    }
+    app.db.run("COMMIT").await;
+    until("nobody waits", async || sample(&app.admin(), "rollcall_db_pool_waiting").await == 0).await;
+    app.me(&token).await.expect_json(200);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_of_password_checks_is_seen_and_passes() {
     let app = TestApp::with(&[

@@ -1,13 +1,12 @@
-//! All SQL that seals events and writes those of rate limits.
-//!
-//! Statements are sent unnamed, as a proxy in transaction mode needs it: two rounds a second gain nothing by preparing them.
+//! All SQL that finds the events to seal, and writes those of rate limits. Its statements are sent unnamed, as those of
+//! `database::audit::sealing`.
 
 use deadpool_postgres::Object;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, IsolationLevel, Transaction};
 
 use super::hits::HitEvent;
-use crate::database::audit::{EVENT_COLUMNS, event};
+use crate::database::audit::{EVENT_COLUMNS, event, sealing};
 use crate::domain::audit::{Event, Hash, Head};
 
 /// Events that one transaction seals at most: a few milliseconds of hashing.
@@ -20,10 +19,6 @@ const WAITING: &str = "SELECT count(*), coalesce(extract(epoch FROM clock_timest
 const BEGIN: &str = "SET LOCAL idle_in_transaction_session_timeout = 10000; SET LOCAL synchronous_commit = local";
 /// Nothing where another replica is at it.
 const HEAD: &str = "SELECT head_sequence, head_hash FROM audit_chain FOR UPDATE SKIP LOCKED";
-const SEAL: &str = "UPDATE audit_events AS e SET sequence = s.sequence, hash = s.hash
-    FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS s (event_id, sequence, hash)
-    WHERE e.event_id = s.event_id AND e.sequence IS NULL";
-const MOVE_HEAD: &str = "UPDATE audit_chain SET head_sequence = $1, head_hash = $2";
 const APPEND_HITS: &str = "INSERT INTO audit_events (kind, source, detail)
     SELECT 'limit_hit', source, jsonb_build_object('class', class, 'count', hits, 'seconds', seconds)
     FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[]) AS hit (class, source, hits, seconds)";
@@ -60,9 +55,8 @@ pub(super) async fn seal(client: &mut Object) -> Result<Batch, Error> {
     let Some(row) = transaction.query_typed_opt(HEAD, &[]).await? else { return Ok(Batch::default()) };
     let hash = Hash::from_bytes(row.try_get(1)?).unwrap_or(Hash::ZERO);
     let events = unsealed(&transaction).await?;
-    let chain = Chain::behind(Head { sequence: row.try_get(0)?, hash }, &events);
-    let moved = chain.store(&transaction).await?;
-    if moved == events.len() as u64 {
+    let sealed = sealing::seal(&transaction, Head { sequence: row.try_get(0)?, hash }, &events).await?;
+    if sealed == events.len() as u64 {
         transaction.commit().await?;
     } else {
         // Somebody removed one meanwhile. The next round sees what there is.
@@ -76,39 +70,6 @@ async fn unsealed(transaction: &Transaction<'_>) -> Result<Vec<Event>, Error> {
     let sql =
         format!("SELECT {EVENT_COLUMNS} FROM audit_events WHERE sequence IS NULL ORDER BY event_id LIMIT {SEAL_MAX}");
     transaction.query_typed(&sql, &[]).await?.iter().map(event).collect()
-}
-
-/// Places and hashes for events.
-struct Chain {
-    ids: Vec<i64>,
-    sequences: Vec<i64>,
-    hashes: Vec<Hash>,
-    head: Head,
-}
-
-impl Chain {
-    fn behind(mut head: Head, events: &[Event]) -> Self {
-        let (mut sequences, mut hashes) = (Vec::with_capacity(events.len()), Vec::with_capacity(events.len()));
-        for event in events {
-            let sequence = head.sequence + 1;
-            head = Head { sequence, hash: event.hash(head.hash, sequence) };
-            sequences.push(sequence);
-            hashes.push(head.hash);
-        }
-        Self { ids: events.iter().map(|event| event.id).collect(), sequences, hashes, head }
-    }
-
-    /// Tells how many events got their place.
-    async fn store(&self, transaction: &Transaction<'_>) -> Result<u64, Error> {
-        let hashes: Vec<_> = self.hashes.iter().map(Hash::as_bytes).collect();
-        let places: [(&(dyn ToSql + Sync), Type); 3] =
-            [(&self.ids, Type::INT8_ARRAY), (&self.sequences, Type::INT8_ARRAY), (&hashes, Type::BYTEA_ARRAY)];
-        let moved = transaction.execute_typed(SEAL, &places).await?;
-        let head: [(&(dyn ToSql + Sync), Type); 2] =
-            [(&self.head.sequence, Type::INT8), (&self.head.hash.as_bytes(), Type::BYTEA)];
-        transaction.execute_typed(MOVE_HEAD, &head).await?;
-        Ok(moved)
-    }
 }
 
 /// Writes one event for each.

@@ -11,8 +11,8 @@ use time::OffsetDateTime;
 use super::ring::{Key, Ring};
 use crate::config;
 use crate::database::keys::{KeyStore, KeyStoreError, Snapshot};
-use crate::domain::encryption::EncryptionKey;
-use crate::domain::signing_key::{Jwk, State};
+use crate::domain::encryption::EncryptionKeys;
+use crate::domain::signing_key::{Jwk, State, StoredKey};
 use crate::telemetry::Metrics;
 
 /// Why there is no ring to start with.
@@ -29,8 +29,8 @@ pub enum KeyringError {
     NoEncryptionKey,
     /// They are encrypted under something else.
     #[error(
-        "tokens.encryption_key opens none of the database's signing keys; set it (ROLLCALL__TOKENS__ENCRYPTION_KEY) to \
-         the one that they were added with, or retire them with `rollcall keys retire`"
+        "tokens.encryption_key opens none of the database's signing keys; set it (ROLLCALL__TOKENS__ENCRYPTION_KEY) or \
+         tokens.previous_encryption_key to the one that they are encrypted under, or retire them with `rollcall keys retire`"
     )]
     WrongEncryptionKey,
     /// Nothing may sign.
@@ -47,7 +47,7 @@ pub struct Keyring {
     pub(super) publish: Duration,
     /// `None` where the secret is not accepted.
     secret: Option<Arc<Key>>,
-    encryption: Option<EncryptionKey>,
+    encryption: Option<EncryptionKeys>,
     metrics: Arc<Metrics>,
     latest: Mutex<Latest>,
 }
@@ -81,11 +81,9 @@ impl Keyring {
     ) -> Result<Self, KeyringError> {
         let snapshot = store.read().await?;
         let secret = config.accept_secret.then(|| Arc::new(Key::of_secret(secret)));
-        let encryption = config.encryption_key.clone();
+        let encryption = config.encryption_keys.clone();
         let ring = Ring::new(secret.as_ref(), &snapshot, encryption.as_ref(), snapshot.now, None);
-        let may_sign = |state| matches!(state, State::Published | State::Active);
-        let signing = snapshot.keys.iter().filter(|key| key.sealed.is_some() && may_sign(key.state(snapshot.now)));
-        let signing = signing.count();
+        let signing = snapshot.keys.iter().filter(|key| key.may_sign(snapshot.now)).count();
         if signing > 0 && encryption.is_none() {
             return Err(KeyringError::NoEncryptionKey);
         }
@@ -167,12 +165,31 @@ impl Keyring {
         let mut words = format!("{signs} signs; in the ring: {ring}");
         let unreadable = latest.ring.unreadable();
         if !unreadable.is_empty() {
-            words = format!("{words}; not opened by tokens.encryption_key: {}", unreadable.join(", "));
+            words =
+                format!("{words}; not opened by tokens.encryption_key or the previous one: {}", unreadable.join(", "));
         }
         if !latest.snapshot.unsound.is_empty() {
             words = format!("{words}; out of form: {}", latest.snapshot.unsound.join(", "));
         }
+        if let Some(need) = self.need_of_previous(&latest.snapshot) {
+            words = format!("{words}; {need}");
+        }
         words
+    }
+
+    /// What the previous encryption key is needed for, where one is set.
+    fn need_of_previous(&self, snapshot: &Snapshot) -> Option<String> {
+        let keys = self.encryption.as_ref()?;
+        let previous = keys.previous.as_ref()?;
+        let signing = snapshot.keys.iter().filter(|key| key.may_sign(snapshot.now));
+        let needing = signing.filter(|key| key.open_with(&keys.current).is_err() && key.open_with(previous).is_ok());
+        let needing: Vec<_> = needing.map(StoredKey::kid).collect();
+        Some(if needing.is_empty() {
+            "nothing needs tokens.previous_encryption_key any more".to_owned()
+        } else {
+            let kids = needing.join(", ");
+            format!("tokens.previous_encryption_key is needed until `rollcall keys reseal` for {kids}")
+        })
     }
 
     /// Writes to the metrics what the ring consists of at `now`.
@@ -192,7 +209,10 @@ impl Keyring {
         tracing::info!(signer, keys = latest.ring.stored().count(), "the key ring");
         let unreadable = latest.ring.unreadable().join(", ");
         if !unreadable.is_empty() {
-            tracing::error!(kids = unreadable, "tokens.encryption_key does not open keys that may sign");
+            tracing::error!(
+                kids = unreadable,
+                "neither tokens.encryption_key nor the previous one opens keys that may sign"
+            );
         }
         if !latest.snapshot.unsound.is_empty() {
             tracing::error!(kids = latest.snapshot.unsound.join(", "), "the database has signing keys out of form");

@@ -14,7 +14,7 @@ use super::header::{self, Chosen};
 use super::verified::Verified;
 use crate::database::keys::Snapshot;
 use crate::domain::claims::Claims;
-use crate::domain::encryption::EncryptionKey;
+use crate::domain::encryption::EncryptionKeys;
 use crate::domain::signing_key::{self, State, StoredKey, signer};
 
 /// Longest token that is looked at: many times what this service or the Python one issues.
@@ -54,7 +54,7 @@ impl Key {
     }
 
     /// A key of the table. One whose private part can't be read verifies all the same.
-    fn of_stored(stored: &StoredKey, encryption: Option<&EncryptionKey>) -> Result<Self, Error> {
+    fn of_stored(stored: &StoredKey, encryption: Option<&EncryptionKeys>) -> Result<Self, Error> {
         let private = encryption.and_then(|encryption| stored.open(encryption).ok());
         let (algorithm, verifying, signing): (_, _, fn(&[u8]) -> EncodingKey) = match stored.algorithm {
             signing_key::Algorithm::EdDsa => {
@@ -85,10 +85,7 @@ impl Key {
 
     /// Whether it should be able to sign, and isn't.
     fn is_unreadable(&self, now: OffsetDateTime) -> bool {
-        let may_sign = |stored: &StoredKey| {
-            stored.sealed.is_some() && matches!(stored.state(now), State::Published | State::Active)
-        };
-        self.signing.is_none() && self.stored.as_ref().is_some_and(may_sign)
+        self.signing.is_none() && self.stored.as_ref().is_some_and(|stored| stored.may_sign(now))
     }
 }
 
@@ -118,7 +115,7 @@ impl Ring {
     pub(super) fn new(
         secret: Option<&Arc<Key>>,
         snapshot: &Snapshot,
-        encryption: Option<&EncryptionKey>,
+        encryption: Option<&EncryptionKeys>,
         now: OffsetDateTime,
         previous: Option<&Self>,
     ) -> Self {
@@ -210,16 +207,18 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::domain::encryption::EncryptionKey;
     use crate::domain::signing_key::NewKey;
 
     const SECRET: &str = "a-secret-of-the-tests-that-is-long-enough";
 
-    fn encryption() -> EncryptionKey {
-        EncryptionKey::parse(&"07".repeat(32)).unwrap()
+    fn encryption() -> EncryptionKeys {
+        EncryptionKeys { current: EncryptionKey::parse(&"07".repeat(32)).unwrap(), previous: None }
     }
 
     fn stored(now: OffsetDateTime) -> StoredKey {
-        let NewKey { algorithm, jwk, sealed } = NewKey::generate(signing_key::Algorithm::EdDsa, &encryption()).unwrap();
+        let algorithm = signing_key::Algorithm::EdDsa;
+        let NewKey { algorithm, jwk, sealed } = NewKey::generate(algorithm, &encryption().current).unwrap();
         let (active_from, sealed) = (now + Duration::minutes(5), Some(sealed));
         StoredKey { algorithm, jwk, sealed, created_at: now, active_from, retired_at: None, expires_at: None }
     }

@@ -29,11 +29,18 @@ pub(super) struct Table {
     keys: Vec<Row>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unsound: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resealed: Option<Vec<String>>,
 }
 
 impl Table {
-    /// The keys of `snapshot`, of which `signer` signs; none where the secret does.
-    pub(super) fn new(snapshot: &Snapshot, accept_secret: bool, signer: Option<&str>) -> Self {
+    /// The keys of `snapshot`, of which `signer` signs; none where the secret does. Those `resealed` were just encrypted anew.
+    pub(super) fn new(
+        snapshot: &Snapshot,
+        accept_secret: bool,
+        signer: Option<&str>,
+        resealed: Option<Vec<String>>,
+    ) -> Self {
         let secret = Row {
             kid: None,
             algorithm: "HS256",
@@ -54,7 +61,7 @@ impl Table {
             retired_at: key.retired_at.map(rfc3339_millis),
             expires_at: key.expires_at.map(rfc3339_millis),
         });
-        Self { keys: std::iter::once(secret).chain(stored).collect(), unsound: snapshot.unsound.clone() }
+        Self { keys: std::iter::once(secret).chain(stored).collect(), unsound: snapshot.unsound.clone(), resealed }
     }
 
     /// As JSON.
@@ -79,6 +86,10 @@ impl Table {
         };
         let mut lines: Vec<_> = lines.iter().map(write).collect();
         lines.extend(self.unsound.iter().map(|kid| format!("{kid}  is out of form, and not used")));
+        lines.extend(self.resealed.as_ref().map(|kids| match kids.as_slice() {
+            [] => "all are encrypted under tokens.encryption_key already".to_owned(),
+            kids => format!("encrypted under tokens.encryption_key now: {}", kids.join(", ")),
+        }));
         lines.join("\n")
     }
 }

@@ -14,6 +14,8 @@ const PAGE: usize = 2_000;
 pub struct Verified {
     /// Where its chain starts and ends.
     pub ends: Ends,
+    /// The event that tells of the pruning which made it start there.
+    pub pruned_by: Option<i64>,
     /// Events that are not sealed yet, so that nothing vouches for them.
     pub unsealed: i64,
 }
@@ -46,9 +48,9 @@ impl AuditLog {
                 break;
             }
         }
-        walk.finish()?;
+        let pruned_by = walk.finish()?;
         let unsealed = "SELECT count(*) FROM audit_events WHERE sequence IS NULL";
         let unsealed = transaction.query_typed_one(unsealed, &[]).await?.try_get(0)?;
-        Ok(Verified { ends, unsealed })
+        Ok(Verified { ends, pruned_by, unsealed })
     }
 }

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{Hash, Head, Sealed};
+use super::{Hash, Head, Sealed, pruning};
 
 /// Where and how the chain is broken first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -25,6 +25,11 @@ pub enum Break {
     /// There is no head.
     #[error("the row of audit_chain is missing, so nothing tells where the chain starts and ends")]
     NoHead,
+    /// The log does not start with the first event, and does not tell of a pruning that ended there.
+    #[error(
+        "the events up to {0} are gone, and no sealed log_pruned event names the last of them: the start was removed"
+    )]
+    StartRemoved(i64),
     /// The chain holds, but it is another one than that which was anchored.
     #[error("event {} is not the anchored one: the log was rewritten at or before it", .0.sequence)]
     Rewritten(Head),
@@ -49,22 +54,21 @@ pub enum Break {
 /// The verifier, between two events.
 #[derive(Debug, Clone, Copy)]
 pub struct Walk {
+    start: Head,
     at: Head,
     end: Head,
     anchor: Option<Head>,
+    pruned_by: Option<i64>,
 }
 
 impl Walk {
     /// Begins behind `start`, on the way to `end`, and compares with `anchor` when it comes by.
     ///
     /// # Errors
-    /// [`Break::Pruned`], [`Break::CutOff`], [`Break::Rewritten`], where the anchor tells already.
+    /// [`Break::Rewritten`], where the anchor tells already.
     pub fn new(start: Head, end: Head, anchor: Option<Head>) -> Result<Self, Break> {
-        let walk = Self { at: start, end, anchor };
-        match anchor {
-            Some(anchor) if anchor.sequence < start.sequence => Err(Break::Pruned { anchor, start: start.sequence }),
-            _ => walk.compare().map(|()| walk),
-        }
+        let walk = Self { start, at: start, end, anchor, pruned_by: None };
+        walk.compare().map(|()| walk)
     }
 
     /// Goes on to the next event, in the order of their places.
@@ -86,25 +90,33 @@ impl Walk {
             return Err(Break::Changed(next.sequence));
         }
         self.at = Head { sequence: next.sequence, hash };
+        if pruning::through(&next.event) == Some(self.start) {
+            self.pruned_by = Some(next.sequence);
+        }
         self.compare()
     }
 
-    /// Ends the walk behind the last event.
+    /// Ends the walk behind the last event. Where the log was pruned, gives the place of the last event that tells of that.
     ///
     /// # Errors
     /// The [`Break`] that shows at the end only.
-    pub fn finish(self) -> Result<(), Break> {
+    pub fn finish(self) -> Result<Option<i64>, Break> {
         if self.at.sequence < self.end.sequence {
             return Err(Break::Missing(self.at.sequence + 1));
         }
         if self.at != self.end {
             return Err(Break::Head { head: self.end });
         }
+        let start = self.start.sequence;
+        if self.start != ORIGIN && self.pruned_by.is_none() {
+            return Err(Break::StartRemoved(start));
+        }
         match self.anchor {
+            Some(anchor) if anchor.sequence < start => Err(Break::Pruned { anchor, start }),
             Some(anchor) if anchor.sequence > self.end.sequence => {
                 Err(Break::CutOff { anchor, last: self.end.sequence })
             }
-            _ => Ok(()),
+            _ => Ok(self.pruned_by),
         }
     }
 
@@ -123,28 +135,39 @@ pub const ORIGIN: Head = Head { sequence: 0, hash: Hash::ZERO };
 
 #[cfg(test)]
 mod tests {
+    use time::OffsetDateTime;
+
     use super::super::{Event, Moment};
     use super::*;
 
     fn chain(count: i64) -> (Vec<Sealed>, Head) {
         let mut head = ORIGIN;
-        let sealed = (1..=count).map(|sequence| {
-            let event = Event {
-                id: 100 - sequence,
-                at: Moment(sequence),
-                kind: "registered".into(),
-                user_id: None,
-                email: None,
-                source: None,
-                detail: "{}".into(),
-            };
-            head = Head { sequence, hash: event.hash(head.hash, sequence) };
-            Sealed { event, sequence, hash: Some(head.hash) }
+        let sealed = (1..=count).map(|_| {
+            let sealed = next(head, "registered", "{}".into());
+            head = self::head(&sealed);
+            sealed
         });
         (sealed.collect(), head)
     }
 
-    fn walk(events: &[Sealed], start: Head, end: Head, anchor: Option<Head>) -> Result<(), Break> {
+    fn next(head: Head, kind: &str, detail: String) -> Sealed {
+        let sequence = head.sequence + 1;
+        let (kind, at) = (kind.to_owned(), Moment(sequence));
+        let event = Event { id: 100 - sequence, at, kind, user_id: None, email: None, source: None, detail };
+        let hash = Some(event.hash(head.hash, sequence));
+        Sealed { event, sequence, hash }
+    }
+
+    /// Five events of which two were pruned, which the sixth tells of.
+    fn pruned() -> (Vec<Sealed>, Head, Head) {
+        let (mut events, end) = chain(5);
+        let start = head(&events[1]);
+        events.push(next(end, pruning::KIND, pruning::detail(start, 2, OffsetDateTime::UNIX_EPOCH)));
+        let end = head(&events[5]);
+        (events.split_off(2), start, end)
+    }
+
+    fn walk(events: &[Sealed], start: Head, end: Head, anchor: Option<Head>) -> Result<Option<i64>, Break> {
         let mut walk = Walk::new(start, end, anchor)?;
         events.iter().try_for_each(|event| walk.step(event))?;
         walk.finish()
@@ -155,13 +178,35 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_chain_holds_from_any_start_and_against_any_of_its_heads() {
+    fn a_whole_chain_holds_against_any_of_its_heads() {
         let (events, end) = chain(5);
-        assert_eq!(walk(&[], ORIGIN, ORIGIN, Some(ORIGIN)), Ok(()));
+        assert_eq!(walk(&[], ORIGIN, ORIGIN, Some(ORIGIN)), Ok(None));
         for anchor in events.iter().map(head) {
-            assert_eq!(walk(&events, ORIGIN, end, Some(anchor)), Ok(()));
+            assert_eq!(walk(&events, ORIGIN, end, Some(anchor)), Ok(None));
         }
-        assert_eq!(walk(&events[2..], head(&events[1]), end, Some(head(&events[1]))), Ok(()));
+    }
+
+    #[test]
+    fn a_chain_that_starts_later_holds_where_it_tells_of_exactly_that() {
+        let (mut events, start, end) = pruned();
+        assert_eq!(walk(&events, start, end, Some(start)), Ok(Some(6)));
+        events.push(next(end, pruning::KIND, events[3].event.detail.clone()));
+        assert_eq!(walk(&events, start, head(&events[4]), None), Ok(Some(7)), "the newest counts");
+        let (events, end) = chain(5);
+        assert_eq!(walk(&events[2..], head(&events[1]), end, None), Err(Break::StartRemoved(2)), "nothing tells of it");
+        assert_eq!(walk(&[], end, end, None), Err(Break::StartRemoved(5)), "nothing is left");
+    }
+
+    #[test]
+    fn a_chain_that_tells_of_another_start_has_lost_its_own() {
+        let (events, start, end) = pruned();
+        assert_eq!(walk(&events[1..], head(&events[0]), end, None), Err(Break::StartRemoved(3)), "one more is gone");
+        let mut forged = events.clone();
+        forged[2] = next(head(&events[1]), pruning::KIND, pruning::detail(start, 2, OffsetDateTime::UNIX_EPOCH));
+        assert_eq!(walk(&forged, start, end, None), Err(Break::Changed(6)), "put in another's place");
+        let other = Head { hash: Hash::ZERO, ..start };
+        let named = [next(start, pruning::KIND, pruning::detail(other, 2, OffsetDateTime::UNIX_EPOCH))];
+        assert_eq!(walk(&named, start, head(&named[0]), None), Err(Break::StartRemoved(2)), "another hash");
     }
 
     #[test]
@@ -196,7 +241,8 @@ mod tests {
         assert_eq!(walk(&events, ORIGIN, end, Some(other)), Err(Break::Rewritten(other)));
         let short = walk(&events[..3], ORIGIN, head(&events[2]), Some(end));
         assert_eq!(short, Err(Break::CutOff { anchor: end, last: 3 }));
-        let pruned = walk(&events[3..], head(&events[2]), end, Some(ORIGIN));
-        assert_eq!(pruned, Err(Break::Pruned { anchor: ORIGIN, start: 3 }));
+        let (events, start, end) = pruned();
+        let early = walk(&events, start, end, Some(ORIGIN));
+        assert_eq!(early, Err(Break::Pruned { anchor: ORIGIN, start: 2 }));
     }
 }

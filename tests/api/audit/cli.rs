@@ -167,10 +167,14 @@ async fn a_pruned_log_holds_from_its_new_start() {
     );
     let pruned = said(&app.db, &["prune", "--before", "0s"]).await;
     assert_eq!(pruned, format!("removed events: 3; the log starts after {old}"));
+    let told = lines(&said(&app.db, &["list", "--kind", "log_pruned", "--json"]).await);
+    assert_eq!((told.len(), &told[0]["sequence"]), (1, &json!(4)));
+    assert_eq!((&told[0]["detail"]["through"], &told[0]["detail"]["count"]), (&json!(old.trim_end()), &json!(3)));
     app.register_email("jane@example.com").await.expect_json(201);
-    sealed(&app.db, 1).await;
+    sealed(&app.db, 2).await;
     let good = said(&app.db, &["verify", "--head", old.trim_end()]).await;
-    assert!(good.contains("sealed events: 1") && good.contains("those up to 3 were pruned"), "{good}");
+    let remark = "those up to 3 were pruned, as event 4 tells";
+    assert!(good.contains("sealed events: 2") && good.contains(remark), "{good}");
     let lost = format!("2:{}", "0".repeat(64));
     run(&app.db, &["verify", "--head", &lost]).await.expect_failure(&["event 2 was pruned", "after event 3"]);
     tamper(&app.db, "UPDATE audit_events SET kind = 'login_failed'").await;

@@ -115,6 +115,25 @@ async fn a_replica_that_stops_with_the_head_in_its_hands_does_not_stop_the_rest_
 }
 
 #[tokio::test]
+async fn a_round_that_was_given_up_on_leaves_no_statement_behind() {
+    // In this mode, no time limit of the server's ends it.
+    let mode = ("database.statement_mode", "unnamed");
+    let app = TestApp::with(&[("audit.seal_ms", "5"), ("database.timeout_ms", "300"), mode]).await;
+    let (holder, connection) =
+        app.db.url().parse::<tokio_postgres::Config>().unwrap().connect(tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    holder.batch_execute("BEGIN; LOCK TABLE audit_events").await.unwrap();
+    let admin = app.admin();
+    until("failures", async || sample(&admin, "rollcall_audit_failures_total").await >= 5).await;
+    let blocked = "SELECT count(*) <= 1 FROM pg_locks WHERE NOT granted AND relation = 'audit_events'::regclass
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    until("the latest alone", async || app.db.value(blocked, &[]).await).await;
+    holder.batch_execute("COMMIT").await.unwrap();
+    app.register_john().await;
+    sealed(&app.db, 1).await;
+}
+
+#[tokio::test]
 async fn sealed_events_are_not_changed_by_mistake() {
     let app = app_with(2).await;
     let (client, connection) =

@@ -1,0 +1,122 @@
+//! Connections, each lent for as long as one piece of work takes, which has a bounded time for both.
+
+use std::time::{Duration, Instant};
+
+use deadpool_postgres::{Object, Pool};
+use thiserror::Error;
+use tokio::time::timeout;
+use tokio_postgres::Error;
+
+use super::cancel::Cancel;
+use super::{is_of_a_lost_server, root_cause};
+use crate::config;
+use crate::telemetry::{Level, Metrics};
+
+/// Why work was not done to its end. What it was to write may have been written all the same, unless it had no connection.
+#[derive(Debug, Error)]
+pub(crate) enum LendError {
+    /// There is no connection to be had.
+    #[error("no database connection: {0}")]
+    NoConnection(String),
+    /// The server refused, or is lost.
+    #[error("{0}")]
+    Failed(String),
+    /// It took too long.
+    #[error("no answer within {} ms", .0.as_millis())]
+    Late(Duration),
+}
+
+/// Lends the connections of pools.
+pub(crate) struct Lender {
+    cancel: Cancel,
+    /// How many wait for one.
+    waiting: Level,
+}
+
+impl Lender {
+    pub(crate) fn new(config: &config::Database, metrics: &Metrics) -> Self {
+        Self { cancel: Cancel::new(config), waiting: metrics.pool_waiting.clone() }
+    }
+
+    /// Gives `work` a connection of `pool`, and both together the time `limit`.
+    pub(crate) async fn lend<T>(
+        &self,
+        pool: &Pool,
+        limit: Duration,
+        work: impl AsyncFnOnce(&mut Object) -> Result<T, Error>,
+    ) -> Result<T, LendError> {
+        let started = Instant::now();
+        let done = timeout(limit, async {
+            let mut loan = self.loan(pool).await?;
+            let client = loan.client.as_mut().ok_or_else(|| LendError::NoConnection("it is gone".to_owned()))?;
+            match work(client).await {
+                Ok(answer) => {
+                    loan.give_back();
+                    Ok(answer)
+                }
+                Err(error) => {
+                    loan.close();
+                    if is_of_a_lost_server(&error) {
+                        pool.retain(|_, _| false);
+                    }
+                    Err(LendError::Failed(root_cause(&error)))
+                }
+            }
+        });
+        done.await.unwrap_or_else(|_| {
+            // What was not of use meanwhile may lead nowhere either, and cost the next work as much.
+            let took = started.elapsed();
+            pool.retain(|_, metrics| metrics.last_used() < took);
+            Err(LendError::Late(limit))
+        })
+    }
+
+    async fn loan(&self, pool: &Pool) -> Result<Loan<'_>, LendError> {
+        let _waiting = Waiting::new(&self.waiting);
+        let client = pool.get().await.map_err(|error| LendError::NoConnection(root_cause(&error)))?;
+        Ok(Loan { client: Some(client), cancel: &self.cancel })
+    }
+}
+
+/// One that waits, until it is dropped: because it has a connection, or because its time is over.
+struct Waiting<'a>(&'a Level);
+
+impl<'a> Waiting<'a> {
+    fn new(level: &'a Level) -> Self {
+        level.inc();
+        Self(level)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// A connection that goes back to the pool only after it answered. One that failed may lead to a server that refuses writes,
+/// or be in the midst of a transaction, and is closed; so is one that was given up on, also where its actor was killed: it may
+/// still be busy, and the server is told to leave that.
+struct Loan<'a> {
+    client: Option<Object>,
+    cancel: &'a Cancel,
+}
+
+impl Loan<'_> {
+    fn give_back(mut self) {
+        self.client = None;
+    }
+
+    fn close(mut self) {
+        drop(self.client.take().map(Object::take));
+    }
+}
+
+impl Drop for Loan<'_> {
+    fn drop(&mut self) {
+        if let Some(client) = self.client.take() {
+            self.cancel.send(client.cancel_token());
+            drop(Object::take(client));
+        }
+    }
+}
