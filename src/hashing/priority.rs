@@ -26,6 +26,7 @@ pub(super) struct Session {
     /// While hashes take every core.
     niceness: i32,
     is_lowered: bool,
+    /// Whether it is this process's to change, and the system lets it.
     is_ours: bool,
 }
 
@@ -56,7 +57,8 @@ impl Session {
     /// Is like other sessions again.
     pub(super) fn raise(&mut self) {
         if self.is_lowered {
-            self.is_lowered = !self.set(0);
+            let is_raised = self.set(0);
+            self.is_lowered = !is_raised && self.is_ours;
         }
     }
 
