@@ -104,7 +104,7 @@ impl HasherHandle {
     pub fn verify(&self, email: &str, password: Password, stored: Option<&PasswordHash>) -> Verification {
         let stored_text = stored.map_or("", |stored| &stored.0);
         let tag = self.sharing.tag(email, stored_text, &password);
-        let stored = stored.map(usable);
+        let stored = stored.map(usable).transpose();
         let (handle, begun) = (self.clone(), Begun::default());
         let computation = {
             let begun = begun.clone();
@@ -137,13 +137,12 @@ impl HasherHandle {
     async fn compare(
         &self,
         password: Password,
-        stored: Option<Result<Mcf, Unusable>>,
+        stored: Result<Option<Mcf>, Unusable>,
         begun: Begun,
     ) -> Result<Verdict, HasherError> {
         let (hash, unusable) = match stored {
-            Some(Ok(hash)) => (Some(hash), None),
-            Some(Err(unusable)) => (None, Some(unusable)),
-            None => (None, None),
+            Ok(hash) => (hash, None),
+            Err(unusable) => (None, Some(unusable)),
         };
         let hash = hash.filter(|_| password.fits_bcrypt());
         let (cost, salt) = hash.as_ref().map_or((self.cost, Salt::default()), |hash| (hash.cost, hash.salt));
