@@ -38,17 +38,15 @@ impl Tally {
         let path = route.map_or(UNKNOWN, Route::path);
         let answers = || self.metrics.http_requests.with_label_values(&[path, status.as_str()]);
         let times = || self.metrics.http_duration.with_label_values(&[path]);
-        let Some(series) = route.and_then(|route| self.routes.get(route as usize)) else {
-            answers().inc();
-            times().observe(seconds(took));
-            return path;
-        };
-        if status == StatusCode::OK {
-            series.ok.get_or_init(answers).inc();
-        } else {
-            answers().inc();
+        let series = route.and_then(|route| self.routes.get(route as usize));
+        match series {
+            Some(series) if status == StatusCode::OK => series.ok.get_or_init(answers).inc(),
+            _ => answers().inc(),
         }
-        series.times.get_or_init(times).observe(seconds(took));
+        match series {
+            Some(series) => series.times.get_or_init(times).observe(seconds(took)),
+            None => times().observe(seconds(took)),
+        }
         path
     }
 }
