@@ -16,6 +16,7 @@ pub mod limits;
 pub mod networks;
 pub mod redirect;
 pub mod reply;
+mod request_id;
 pub mod router;
 mod security;
 pub mod server;

@@ -1,16 +1,13 @@
 //! One request: from its head to its answer, its line in the log and its place in the metrics.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::body::{Body, Bytes};
-use hyper::header::{
-    ACCEPT, ALLOW, CONNECTION, HeaderMap, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING,
-};
+use hyper::header::{ACCEPT, ALLOW, CONNECTION, HeaderMap, HeaderValue, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING};
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::body::{self, Fields};
@@ -20,17 +17,13 @@ use super::error::{Format, Refusal};
 use super::gate::{Gate, Visit};
 use super::handlers;
 use super::reply::Reply;
+use super::request_id::{REQUEST_ID, RequestIds};
 use super::router::{Route, Router};
 use super::tally::Tally;
 use crate::actors::Handles;
 use crate::config;
 use crate::config::https::Https;
 use crate::telemetry::Metrics;
-
-/// The header that ties an answer to its line in the log.
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Longest id that a client may choose: tokens are longer, so none lands in the log by mistake.
-const REQUEST_ID_MAX: usize = 64;
 
 /// What answers requests.
 #[derive(Debug)]
@@ -287,39 +280,4 @@ fn format_of(headers: &HeaderMap) -> Format {
         named && !parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
     });
     if asks { Format::Problem } else { Format::Envelope }
-}
-
-/// Ids that no two requests share, of any two processes: random bits of the process and a count.
-#[derive(Debug)]
-struct RequestIds {
-    /// Sixteen digits and a hyphen.
-    process: String,
-    count: AtomicU64,
-}
-
-impl Default for RequestIds {
-    fn default() -> Self {
-        Self { process: format!("{:016x}-", uuid::Uuid::new_v4().as_u64_pair().0), count: AtomicU64::new(0) }
-    }
-}
-
-impl RequestIds {
-    fn next(&self) -> HeaderValue {
-        let count = self.count.fetch_add(1, Ordering::Relaxed);
-        let mut id = String::with_capacity(REQUEST_ID_MAX);
-        id.push_str(&self.process);
-        // Writing to a String can't fail.
-        let _ = write!(id, "{count:x}");
-        HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("-"))
-    }
-
-    /// The client's own id, where it is short and plain; else a new one.
-    fn of(&self, headers: &HeaderMap) -> HeaderValue {
-        let is_plain = |id: &&HeaderValue| {
-            let bytes = id.as_bytes();
-            let plain = |c: &u8| c.is_ascii_alphanumeric() || b"-_.".contains(c);
-            !bytes.is_empty() && bytes.len() <= REQUEST_ID_MAX && bytes.iter().all(plain)
-        };
-        headers.get(REQUEST_ID).filter(is_plain).cloned().unwrap_or_else(|| self.next())
-    }
 }

@@ -6,8 +6,9 @@ use hyper::StatusCode;
 use hyper::header::{HeaderValue, STRICT_TRANSPORT_SECURITY};
 
 use crate::http::error::{Format, Refusal};
+use crate::http::request_id::REQUEST_ID;
 use crate::http::security;
-use crate::http::service::{REQUEST_ID, Service};
+use crate::http::service::Service;
 
 /// The refusal to send where `buf` is an answer that hyper made by itself.
 pub(super) fn instead_of(buf: &[u8]) -> Option<Refusal> {
