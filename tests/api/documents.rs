@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::harness::api::john;
+use crate::harness::api::{john, john_but};
 use crate::harness::{Answer, Home, TestApp, Wire};
 
 const REGISTER: &str = "/api/users/register";
@@ -126,6 +126,18 @@ async fn schemas_of_requests_and_successes_have_an_example_for_every_field() {
         }
     }
     assert!(fields > 15, "{fields}");
+}
+
+#[tokio::test]
+async fn a_name_that_is_accepted_keeps_to_the_document() {
+    let app = TestApp::start().await;
+    let document = document(&app).await;
+    let request = &document["paths"][REGISTER]["post"]["requestBody"]["content"]["application/json"]["schema"];
+    let schema = &resolve(&document, request)["properties"]["name"];
+    let padded = format!("\n {}\t", "ë".repeat(100));
+    app.register(&john_but("name", padded.as_str())).await.expect_json(201);
+    let longest = schema["maxLength"].as_u64().unwrap_or(u64::MAX);
+    assert!(padded.chars().count() as u64 <= longest, "{schema}");
 }
 
 /// What the service really answers, by path and code, in one of its two formats.

@@ -17,7 +17,8 @@ use crate::http::reply::{Reply, UserBody};
 #[allow(dead_code, reason = "describes the body in the OpenAPI document; `NewUser::parse` reads it")]
 pub struct RegisterBody {
     /// 1 to 100 characters after trimming, no control characters.
-    #[schema(min_length = 1, max_length = 100, example = "John Doe")]
+    // No max_length: white space around it, which is not counted, may go beyond.
+    #[schema(min_length = 1, example = "John Doe")]
     name: String,
     /// At most 254 bytes; stored in lower case. A label of the domain may begin or end with a hyphen, so the format is not
     /// quite `email`.
