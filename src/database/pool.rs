@@ -58,15 +58,22 @@ pub(super) fn build(mut settings: Config, config: &config::Database) -> Result<P
 
 /// What opens connections, with the time limit that each begins with.
 fn hosts(settings: &mut Config, config: &config::Database) -> Result<Hosts, TlsError> {
-    // The server gives up when the caller does, so that an abandoned statement holds no lock. Behind a proxy, settings would
-    // stay with a connection that others use.
+    // Behind a proxy, settings would stay with a connection that others use.
     let opening = match config.statements {
-        Statements::Named => Some(format!("SET statement_timeout = {}", config.timeout.as_millis())),
+        Statements::Named => Some(opening(config)),
         Statements::Unnamed => None,
     };
     let limit = settings.get_connect_timeout().copied().unwrap_or(config.connect_timeout);
     let tls = encryption(settings, config)?;
     Ok(Hosts::new(settings, tls, opening, limit))
+}
+
+/// What a connection begins with. The server gives up when the caller does, so that an abandoned statement holds no lock. A
+/// plan that was made when a table was small is kept while it grows, so none may read all of it; and the cost that rules
+/// that out must not look like one that compiling the statement would be worth.
+fn opening(config: &config::Database) -> String {
+    let timeout = config.timeout.as_millis();
+    format!("SET statement_timeout = {timeout}; SET enable_seqscan = off; SET jit = off")
 }
 
 /// How connections are encrypted: not at all where every server is reached by a socket.

@@ -36,6 +36,7 @@ mod logs;
 mod metrics;
 mod migrations;
 mod networks;
+mod plans;
 mod properties;
 mod proxies;
 mod redirect;
