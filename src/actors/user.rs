@@ -19,7 +19,7 @@ use thiserror::Error;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::batch::Queue;
+use super::batch::{Places, Queue};
 use super::supervisor::Child;
 use super::{CallError, Current};
 use crate::config;
@@ -161,14 +161,8 @@ enum Msg {
     FindByEmail(Email, Reply<Option<Account>>),
     Insert(NewRow, Reply<OffsetDateTime>),
     ReplaceHash(NewHash, Reply<()>),
-    /// A statement has ended: its place is free.
-    Ended(Kind),
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    Read,
-    Write,
+    /// A statement's place is free again, and was missed.
+    Free,
 }
 
 /// A row to insert.
@@ -197,8 +191,8 @@ struct Told {
 struct State {
     batches: Arc<Batches>,
     batch_max: usize,
-    reads_free: usize,
-    writes_free: usize,
+    reads: Places,
+    writes: Places,
     /// Whose turn it is where both kinds of lookup wait for the same place.
     emails_next: bool,
     ids: Queue<Uuid, Reply<Option<User>>>,
@@ -209,44 +203,32 @@ struct State {
 
 impl State {
     /// Sends off what has gathered, for as long as there is a place for another statement.
-    fn flush(&mut self, myself: &ActorRef<Msg>) {
-        while self.reads_free > 0 && !(self.ids.is_empty() && self.emails.is_empty()) {
-            self.reads_free -= 1;
+    fn flush(&mut self) {
+        while !(self.ids.is_empty() && self.emails.is_empty()) {
+            let Some(place) = self.reads.take() else { break };
             let emails = self.ids.is_empty() || (self.emails_next && !self.emails.is_empty());
             self.emails_next = !emails;
-            let ended = Ended(myself.clone(), Kind::Read);
             let batches = Arc::clone(&self.batches);
             if emails {
                 let batch = self.emails.take(self.batch_max);
-                tokio::spawn(async move { batches.find_by_email(batch, ended).await });
+                tokio::spawn(async move { batches.find_by_email(batch, place).await });
             } else {
                 let batch = self.ids.take(self.batch_max);
-                tokio::spawn(async move { batches.find_by_id(batch, ended).await });
+                tokio::spawn(async move { batches.find_by_id(batch, place).await });
             }
         }
-        while self.writes_free > 0 && !(self.rows.is_empty() && self.hashes.is_empty()) {
-            self.writes_free -= 1;
-            let ended = Ended(myself.clone(), Kind::Write);
+        while !(self.rows.is_empty() && self.hashes.is_empty()) {
+            let Some(place) = self.writes.take() else { break };
             let batches = Arc::clone(&self.batches);
             // Registrations have somebody waiting for them, new hashes have not; but these are rare, and go alone.
             if self.rows.is_empty() {
                 let batch = self.hashes.take(1);
-                tokio::spawn(async move { batches.replace_hashes(batch, ended).await });
+                tokio::spawn(async move { batches.replace_hashes(batch, place).await });
             } else {
                 let batch = self.rows.take(self.batch_max);
-                tokio::spawn(async move { batches.insert(batch, ended).await });
+                tokio::spawn(async move { batches.insert(batch, place).await });
             }
         }
-    }
-}
-
-/// Gives a statement's place back however its task ends, by a panic too.
-struct Ended(ActorRef<Msg>, Kind);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        // An actor that is gone has no use for the place.
-        let _ = self.0.cast(Msg::Ended(self.1));
     }
 }
 
@@ -259,14 +241,19 @@ impl Actor for UserActor {
 
     async fn pre_start(
         &self,
-        _: ActorRef<Msg>,
+        myself: ActorRef<Msg>,
         (config, batches): Self::Arguments,
     ) -> Result<State, ActorProcessingErr> {
+        let places = |count| {
+            let myself = myself.clone();
+            // An actor that is gone has no use for a place.
+            Places::new(count, move || drop(myself.cast(Msg::Free)))
+        };
         Ok(State {
             batches,
             batch_max: config.batch_max,
-            reads_free: config.read_batches,
-            writes_free: config.write_batches,
+            reads: places(config.read_batches),
+            writes: places(config.write_batches),
             emails_next: false,
             ids: Queue::default(),
             emails: Queue::default(),
@@ -275,16 +262,15 @@ impl Actor for UserActor {
         })
     }
 
-    async fn handle(&self, myself: ActorRef<Msg>, msg: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
+    async fn handle(&self, _: ActorRef<Msg>, msg: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         match msg {
             Msg::FindById(id, reply) => state.ids.push(id, reply),
             Msg::FindByEmail(email, reply) => state.emails.push(email, reply),
             Msg::Insert(row, reply) => state.rows.push(row, reply),
             Msg::ReplaceHash(hash, reply) => state.hashes.push(hash, reply),
-            Msg::Ended(Kind::Read) => state.reads_free += 1,
-            Msg::Ended(Kind::Write) => state.writes_free += 1,
+            Msg::Free => {}
         }
-        state.flush(&myself);
+        state.flush();
         Ok(())
     }
 }

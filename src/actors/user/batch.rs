@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::replica::Replica;
 use super::store::Store;
-use super::{Ended, NewHash, NewRow, Reply, UserError};
-use crate::actors::batch;
+use super::{NewHash, NewRow, Reply, UserError};
+use crate::actors::batch::{self, Place};
 use crate::database::statements::{Connection, Statements};
 use crate::domain::email::Email;
 use crate::domain::user::{Account, User};
@@ -29,7 +29,7 @@ pub(super) struct Batches {
 type Batch<K, T> = batch::Batch<K, Reply<T>>;
 
 impl Batches {
-    pub(super) async fn find_by_id(&self, batch: Batch<Uuid, Option<User>>, _ended: Ended) {
+    pub(super) async fn find_by_id(&self, batch: Batch<Uuid, Option<User>>, _place: Place) {
         let began = Instant::now();
         let mut ids: Vec<_> = batch.iter().map(|(id, _)| *id).collect();
         let mut found = self.find_at_replica(&ids).await;
@@ -62,7 +62,7 @@ impl Batches {
         })
     }
 
-    pub(super) async fn find_by_email(&self, batch: Batch<Email, Option<Account>>, _ended: Ended) {
+    pub(super) async fn find_by_email(&self, batch: Batch<Email, Option<Account>>, _place: Place) {
         let emails: Vec<_> = batch.iter().map(|(email, _)| email.as_str()).collect();
         let found = self.run("find_by_email", batch.len(), async |store| store.accounts_by_email(&emails).await).await;
         for (email, reply) in batch {
@@ -70,7 +70,7 @@ impl Batches {
         }
     }
 
-    pub(super) async fn insert(&self, mut batch: Batch<NewRow, OffsetDateTime>, _ended: Ended) {
+    pub(super) async fn insert(&self, mut batch: Batch<NewRow, OffsetDateTime>, _place: Place) {
         // In one order everywhere: two batches with the same addresses in different orders would wait for each other.
         batch.sort_by(|(a, _), (b, _)| a.email.cmp(&b.email));
         let rows: Vec<_> = batch.iter().map(|(row, _)| row).collect();
@@ -83,7 +83,7 @@ impl Batches {
         }
     }
 
-    pub(super) async fn replace_hashes(&self, batch: Batch<NewHash, ()>, _ended: Ended) {
+    pub(super) async fn replace_hashes(&self, batch: Batch<NewHash, ()>, _place: Place) {
         for (hash, reply) in batch {
             let done = self.run("replace_hash", 1, async |store| store.replace_hash(&hash).await).await;
             let _ = reply.send(done);
