@@ -113,6 +113,15 @@ impl HasherHandle {
         self.sharing.share(tag, begun, computation)
     }
 
+    /// Refuses a login that would be refused for its wait: before anything is spent on it.
+    ///
+    /// # Errors
+    /// [`HasherError::Busy`].
+    pub fn expect_room(&self) -> Result<(), HasherError> {
+        let wait = self.admission.estimate(Class::Verify);
+        if self.admission.is_too_long(wait) { Err(self.busy(wait)) } else { Ok(()) }
+    }
+
     /// Whether a login that came now would be refused for its wait.
     #[must_use]
     pub fn is_overloaded(&self) -> bool {
@@ -161,10 +170,7 @@ impl HasherHandle {
     }
 
     async fn compute(&self, class: Class, job: engine::Job, begun: Begun) -> Result<Digest, HasherError> {
-        let place = self.admission.admit(class, job.rounds()).map_err(|retry_after| {
-            self.metrics.hash_refusals.with_label_values(&[BUSY_DEADLINE]).inc();
-            HasherError::Busy { retry_after }
-        })?;
+        let place = self.admission.admit(class, job.rounds()).map_err(|wait| self.busy(wait))?;
         let timeout = self.max_wait + COMPUTE_TIMEOUT;
         let dispatch = |reply| {
             let msg = Msg { job, begun, arrived: Instant::now(), place, reply: Some(reply) };
@@ -172,6 +178,12 @@ impl HasherHandle {
             FactoryMessage::Dispatch(Job { key: class, msg, options, accepted: None })
         };
         self.factory.call(timeout, dispatch).await?
+    }
+
+    /// A refusal for the wait that there would be, counted.
+    fn busy(&self, wait: Duration) -> HasherError {
+        self.metrics.hash_refusals.with_label_values(&[BUSY_DEADLINE]).inc();
+        HasherError::Busy { retry_after: wait }
     }
 }
 

@@ -242,6 +242,23 @@ async fn password_checks_that_would_wait_for_too_long_are_503_with_retry_after()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_that_would_wait_for_too_long_costs_the_database_nothing() {
+    let settings =
+        [("hashing.cost", "14"), ("hashing.engines", "1"), ("hashing.lanes", "1"), ("hashing.max_wait_ms", "1")];
+    let app = TestApp::with(&settings).await;
+    let admin = app.admin();
+    // Unknown, and checked against a decoy.
+    let (checked, refused) = tokio::join!(app.login("jane@example.com", PASSWORD), async {
+        until("a check that takes long", async || admin.get("/readyz").await.status == 503).await;
+        app.db.fail().await;
+        app.login(EMAIL, PASSWORD).await
+    });
+    refused.expect_refusal(503, "overloaded");
+    // Its check could not be counted any more.
+    checked.expect_refusal(503, "unavailable");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_logins_leaves_other_requests_alone() {
     let app = TestApp::with(&[("hashing.cost", "10"), ("hashing.lanes", "1")]).await;
     app.register_john().await;

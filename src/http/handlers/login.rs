@@ -1,5 +1,5 @@
-//! `POST /api/users/login`: body → `attempts.reserve` and `users.find_by_email` → `hasher.verify` (found hash or decoy) →
-//! `attempts.resolve` → `tokens.sign` → 200.
+//! `POST /api/users/login`: body → `hasher.expect_room` → `attempts.reserve` and `users.find_by_email` → `hasher.verify`
+//! (found hash or decoy) → `attempts.resolve` → `tokens.sign` → 200.
 
 use hyper::StatusCode;
 use serde::Serialize;
@@ -62,6 +62,8 @@ pub struct LoginData<'a> {
 )]
 pub(in crate::http) async fn handle(handles: &Handles, client: Client, mut fields: Fields) -> Result<Reply, Refusal> {
     let (email, password) = credentials(&mut fields)?;
+    // In a storm, what the database would be asked for those who are turned away is time that hashes could have.
+    handles.hasher.expect_room()?;
     // Neither needs the other; what was read for a login that is refused was read in vain.
     let reserve = async { Ok::<_, Refusal>(handles.attempts.reserve(&email, client.network).await?) };
     let (attempt, account) = tokio::try_join!(reserve, find(handles, &email))?;
