@@ -118,14 +118,19 @@ impl HasherHandle {
     /// # Errors
     /// [`HasherError::Busy`].
     pub fn expect_room(&self) -> Result<(), HasherError> {
-        let wait = self.admission.estimate(Class::Verify);
-        if self.admission.is_too_long(wait) { Err(self.busy(wait)) } else { Ok(()) }
+        self.overlong_wait().map_or(Ok(()), |wait| Err(self.busy(wait)))
     }
 
     /// Whether a login that came now would be refused for its wait.
     #[must_use]
     pub fn is_overloaded(&self) -> bool {
-        self.admission.is_too_long(self.admission.estimate(Class::Verify))
+        self.overlong_wait().is_some()
+    }
+
+    /// The wait of a login that came now, if it would be refused for it.
+    fn overlong_wait(&self) -> Option<Duration> {
+        let wait = self.admission.estimate(Class::Verify);
+        self.admission.is_too_long(wait).then_some(wait)
     }
 
     /// Brings the metrics of the pool's present state up to date.
