@@ -24,4 +24,5 @@ pub mod service;
 mod stall;
 mod tally;
 pub mod tls;
+mod unsent;
 pub mod wire;

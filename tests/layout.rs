@@ -21,7 +21,7 @@ const MODULES: [(&str, &[&str]); 9] = [
 ];
 
 /// Crates, and the files that may name them, each by the beginning of its path.
-const HOMES: [(&[&str], &[&str]); 12] = [
+const HOMES: [(&[&str], &[&str]); 13] = [
     (&["hyper", "hyper_util", "http_body_util", "matchit", "utoipa", "utoipa_swagger_ui", "aide"], &["http"]),
     (
         &["ractor"],
@@ -54,6 +54,7 @@ const HOMES: [(&[&str], &[&str]); 12] = [
             "database/tls",
         ],
     ),
+    (&["socket2"], &["http/unsent"]),
     (&["prometheus"], &["telemetry"]),
     (&["dotenvy", "toml"], &["config"]),
     (&["governor"], &["http/limits/local"]),

@@ -30,6 +30,7 @@ use tokio_util::task::TaskTracker;
 use super::networks::{Networks, Place};
 use super::service::Service;
 use super::tls::{HandshakeError, Tls};
+use super::unsent;
 use super::wire::{self, Opening, Spoken, Wire};
 use crate::config;
 
@@ -68,6 +69,7 @@ pub async fn serve(
     config: config::Server,
     stop: oneshot::Receiver<()>,
 ) {
+    unsent::bound(&listener);
     let connections = Arc::new(Connections::new(service, entrance, &config));
     let stopping = async {
         let _ = stop.await;
