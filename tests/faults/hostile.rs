@@ -4,6 +4,7 @@
 //! that every honest request is answered, and that the service's memory stays within a bound; how long the answers took is
 //! printed, since a busy machine may say anything about it. `make test-hostile` prints the table of all attacks.
 
+mod attackers;
 mod bodies;
 mod bombs;
 mod floods;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinSet;
 
+use super::attackers::Attackers;
 use super::honest::{Honest, Latencies};
 use crate::harness::program::Service;
 use crate::harness::{Home, Server, serve_on, until};
@@ -20,14 +21,14 @@ pub const TIMEOUT_MS: &str = "1000";
 const DATABASE_TIMEOUT_MS: &str = "10000";
 /// Files that this process and the service may each have open: 10,000 connections and what else there is.
 const FILES: u64 = 12_000;
-/// From one round of an attacker to its next: the attackers have the same few cores as everybody else here, and what is
-/// tried is the service, not who gets the processor.
+/// From one round of an attacker to its next: the service has few cores here, and what is tried is not who asks most.
 const PAUSE: Duration = Duration::from_millis(50);
 const MB: usize = 1024;
 
 pub struct Stage {
     service: Service,
     honest: Honest,
+    attackers: Attackers,
     _server: Server,
     _home: Home,
 }
@@ -66,7 +67,7 @@ impl Stage {
         let honest = Honest::join(&service).await;
         // What is made at first use is made.
         honest.ask(&service, || true).await;
-        Self { service, honest, _server: server, _home: home }
+        Self { service, honest, attackers: Attackers::new(), _server: server, _home: home }
     }
 
     pub fn addr(&self) -> SocketAddr {
@@ -85,18 +86,16 @@ impl Stage {
         let rounds = Arc::new(AtomicUsize::new(0));
         let since = Instant::now();
         let addr = self.addr();
-        let mut attackers: JoinSet<()> = (0..attack.attackers)
-            .map(|_| {
-                let (round, rounds) = (round.clone(), Arc::clone(&rounds));
-                async move {
-                    loop {
-                        round(addr).await;
-                        rounds.fetch_add(1, Ordering::Relaxed);
-                        tokio::time::sleep(PAUSE).await;
-                    }
+        let mut attackers = self.attackers.act((0..attack.attackers).map(|_| {
+            let (round, rounds) = (round.clone(), Arc::clone(&rounds));
+            async move {
+                loop {
+                    round(addr).await;
+                    rounds.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(PAUSE).await;
                 }
-            })
-            .collect();
+            }
+        }));
         let begun = attack.begun;
         let reached = |count: usize| rounds.load(Ordering::Relaxed) >= count;
         until(&format!("{}: rounds", attack.name), async || {
