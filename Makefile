@@ -27,7 +27,7 @@ test-faults: ## Kill, freeze, cut, fill up and attack real servers under load (L
 test-hostile: ## Attack the service, and tell what honest clients see meanwhile (Linux)
 	@.ci/install cc postgres slowhttptest h2load
 	@rm -f target/hostile.md
-	HOSTILE_TABLE=$(CURDIR)/target/hostile.md cargo test --test faults -- hostile:: --test-threads 1
+	HOSTILE_TABLE=$(CURDIR)/target/hostile.md cargo test --release --test faults -- hostile:: --test-threads 1
 	@tests/faults/hostile/table target/hostile.md
 
 test-timing: ## Compare how long refused logins take; plots in target/timing (Linux)

@@ -38,10 +38,10 @@ mod tests {
         client.set_recv_buffer_size(4096).unwrap();
         let _client = client.connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let mut taken = 0;
+        let (large, mut taken) = (vec![0; 1024 * 1024], 0);
         let refusal = loop {
             stream.writable().await.unwrap();
-            match stream.try_write(&[0; 1024 * 1024]) {
+            match stream.try_write(&large) {
                 Ok(count) => taken += count,
                 Err(error) => break error,
             }

@@ -24,8 +24,11 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 #[derive(Clone)]
 pub struct Honest(String);
 
-/// How long answers took, sorted.
-pub struct Latencies(Vec<Duration>);
+/// How long answers took: of each quantile, the median over the measurements.
+pub struct Latency {
+    pub p50: Duration,
+    pub p99: Duration,
+}
 
 impl Honest {
     pub async fn join(api: &Api) -> Self {
@@ -33,8 +36,21 @@ impl Honest {
         Self(api.token().await)
     }
 
-    /// Asks until there are answers enough and `done` says so too. Every one of them has to be the profile.
-    pub async fn ask(&self, api: &Api, done: impl Fn() -> bool + Clone + Send + 'static) -> Latencies {
+    /// Asks in so many measurements one after the other, in each until there are answers enough and `done` says so too.
+    pub async fn watch(&self, api: &Api, times: usize, done: impl Fn() -> bool + Clone + Send + 'static) -> Latency {
+        let (mut p50s, mut p99s) = (Vec::new(), Vec::new());
+        for _ in 0..times {
+            let latencies = self.ask(api, done.clone()).await;
+            p50s.push(quantile(&latencies, 0.5));
+            p99s.push(quantile(&latencies, 0.99));
+        }
+        p50s.sort_unstable();
+        p99s.sort_unstable();
+        Latency { p50: quantile(&p50s, 0.5), p99: quantile(&p99s, 0.5) }
+    }
+
+    /// One measurement: how long the answers took, sorted. Every one of them has to be the profile.
+    async fn ask(&self, api: &Api, done: impl Fn() -> bool + Clone + Send + 'static) -> Vec<Duration> {
         let mut clients: JoinSet<_> =
             (0..CLIENTS).map(|_| client(Api::new(api.addr), self.0.clone(), done.clone())).collect();
         let mut all = Vec::new();
@@ -42,7 +58,7 @@ impl Honest {
             all.extend(latencies.unwrap());
         }
         all.sort_unstable();
-        Latencies(all)
+        all
     }
 }
 
@@ -71,15 +87,14 @@ async fn client(mut api: Api, token: String, done: impl Fn() -> bool) -> Vec<Dur
     latencies
 }
 
-impl Latencies {
-    pub fn quantile(&self, quantile: f64) -> Duration {
-        #[allow(
-            clippy::cast_precision_loss,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a few thousand"
-        )]
-        let at = (self.0.len() as f64 * quantile) as usize;
-        self.0[at.min(self.0.len() - 1)]
-    }
+/// Of what is sorted.
+fn quantile(sorted: &[Duration], quantile: f64) -> Duration {
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a few thousand"
+    )]
+    let at = (sorted.len() as f64 * quantile) as usize;
+    sorted[at.min(sorted.len() - 1)]
 }

@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinSet;
 
 use super::attackers::Attackers;
-use super::honest::{Honest, Latencies};
+use super::honest::{Honest, Latency};
 use crate::harness::program::Service;
 use crate::harness::{Home, Server, serve_on, until};
 
@@ -23,6 +23,8 @@ const DATABASE_TIMEOUT_MS: &str = "10000";
 const FILES: u64 = 12_000;
 /// From one round of an attacker to its next: the service has few cores here, and what is tried is not who asks most.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Measurements before and during an attack, where they are for the table of the file that `HOSTILE_TABLE` names.
+const TIMES: usize = 5;
 const MB: usize = 1024;
 
 pub struct Stage {
@@ -66,7 +68,7 @@ impl Stage {
         let service = start.ready().await;
         let honest = Honest::join(&service).await;
         // What is made at first use is made.
-        honest.ask(&service, || true).await;
+        honest.watch(&service, 1, || true).await;
         Self { service, honest, attackers: Attackers::new(), _server: server, _home: home }
     }
 
@@ -80,7 +82,9 @@ impl Stage {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let quiet = self.honest.ask(&self.service, || true).await;
+        let table = std::env::var_os("HOSTILE_TABLE");
+        let times = if table.is_some() { TIMES } else { 1 };
+        let quiet = self.honest.watch(&self.service, times, || true).await;
         let before = self.memory_kb("VmRSS:");
         self.forget_peak();
         let rounds = Arc::new(AtomicUsize::new(0));
@@ -105,12 +109,17 @@ impl Stage {
         .await;
         let counter = Arc::clone(&rounds);
         let enough = begun.max(attack.attackers);
-        let during = self.honest.ask(&self.service, move || counter.load(Ordering::Relaxed) >= enough).await;
+        let done = move || counter.load(Ordering::Relaxed) >= enough;
+        let during = self.honest.watch(&self.service, times, done).await;
         check(&mut attackers);
         let rate = f64::from(u32::try_from(rounds.load(Ordering::Relaxed)).unwrap()) / since.elapsed().as_secs_f64();
         attackers.shutdown().await;
         let grown = self.memory_kb("VmHWM:").saturating_sub(before);
-        report(&attack, rate, &quiet, &during, (before / MB, grown / MB));
+        let line = line(&attack, rate, &quiet, &during, (before / MB, grown / MB));
+        println!("{line}");
+        if let Some(path) = table {
+            writeln!(File::options().create(true).append(true).open(path).unwrap(), "{line}").unwrap();
+        }
         assert!(grown <= attack.memory * MB, "{}: memory grew by {} MB", attack.name, grown / MB);
     }
 
@@ -147,22 +156,17 @@ fn raise_files() {
     setrlimit(Resource::Nofile, wanted).unwrap_or_else(|error| panic!("{FILES} open files are needed: {error}"));
 }
 
-/// Adds a line to the table in the file that `HOSTILE_TABLE` names, and prints it.
-fn report(attack: &Attack, rate: f64, quiet: &Latencies, during: &Latencies, (before, grown): (usize, usize)) {
-    let ms = |latencies: &Latencies, quantile| latencies.quantile(quantile).as_secs_f64() * 1000.0;
-    let ratio = ms(during, 0.99) / ms(quiet, 0.99);
-    let line = format!(
-        "| {} | {} | {rate:.0} | {:.1} / {:.1} | {:.1} / {:.1} | {ratio:.1} | {before} + {grown} |",
+/// What an attack has in the table.
+fn line(attack: &Attack, rate: f64, quiet: &Latency, during: &Latency, (before, grown): (usize, usize)) -> String {
+    let ms = |latency: Duration| latency.as_secs_f64() * 1000.0;
+    format!(
+        "| {} | {} | {rate:.0} | {:.1} / {:.1} | {:.1} / {:.1} | {:.1} | {before} + {grown} |",
         attack.name,
         attack.outcome,
-        ms(quiet, 0.5),
-        ms(quiet, 0.99),
-        ms(during, 0.5),
-        ms(during, 0.99),
-    );
-    println!("{line}");
-    if let Some(path) = std::env::var_os("HOSTILE_TABLE") {
-        let mut table = File::options().create(true).append(true).open(path).unwrap();
-        writeln!(table, "{line}").unwrap();
-    }
+        ms(quiet.p50),
+        ms(quiet.p99),
+        ms(during.p50),
+        ms(during.p99),
+        ms(during.p99) / ms(quiet.p99),
+    )
 }
