@@ -3,20 +3,15 @@
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
-/// The least share of a core that Linux gives.
-const NICENESS: i32 = 19;
-
-/// A runtime whose threads, and the programs that they start, come after all others. Real attackers have machines of their
-/// own: what these take from the service should be what they make it do, not the cores that they compute on themselves.
+/// A runtime whose threads, and the programs that they start, have what cores nobody else wants. Real attackers compute on
+/// machines of their own: what these take from the service should be what they make it do.
 pub struct Attackers(Option<Runtime>);
 
 impl Attackers {
     pub fn new() -> Self {
-        let lower = || {
-            #[cfg(target_os = "linux")]
-            rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS).unwrap();
-        };
-        Self(Some(Builder::new_multi_thread().worker_threads(2).on_thread_start(lower).enable_all().build().unwrap()))
+        Self(Some(
+            Builder::new_multi_thread().worker_threads(2).on_thread_start(come_last).enable_all().build().unwrap(),
+        ))
     }
 
     /// Lets these act, until the set is dropped.
@@ -38,3 +33,17 @@ impl Drop for Attackers {
         self.0.take().unwrap().shutdown_background();
     }
 }
+
+/// Gives the thread Linux's policy `SCHED_IDLE`. The highest niceness would not do: a thread that computes would still keep
+/// one that wakes on its core waiting until the next tick, 4 ms on many systems.
+#[cfg(target_os = "linux")]
+fn come_last() {
+    use std::process::Command;
+
+    let thread = rustix::thread::gettid().as_raw_nonzero().to_string();
+    let done = Command::new("chrt").args(["--idle", "--pid", "0", &thread]).status().unwrap();
+    assert!(done.success(), "chrt: {done}");
+}
+
+#[cfg(not(target_os = "linux"))]
+fn come_last() {}
