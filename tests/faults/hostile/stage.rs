@@ -21,6 +21,8 @@ pub const TIMEOUT_MS: &str = "1000";
 const DATABASE_TIMEOUT_MS: &str = "10000";
 /// Files that this process and the service may each have open: 10,000 connections and what else there is.
 const FILES: u64 = 12_000;
+/// Within this time all attackers come, one after the other: what is tried is what they do, not that they come at once.
+const ARRIVAL: Duration = Duration::from_secs(1);
 /// From one round of an attacker to its next: the service has few cores here, and what is tried is not who asks most.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Measurements before and during an attack, where they are for the table of the file that `HOSTILE_TABLE` names.
@@ -40,7 +42,7 @@ pub struct Attack {
     pub name: &'static str,
     /// What each attacker gets, in the table's words; the attacker checks it.
     pub outcome: &'static str,
-    pub attackers: usize,
+    pub attackers: u32,
     /// Rounds that are over before the honest clients' answers count.
     pub begun: usize,
     /// How far the service's memory may grow, in MB.
@@ -90,9 +92,11 @@ impl Stage {
         let rounds = Arc::new(AtomicUsize::new(0));
         let since = Instant::now();
         let addr = self.addr();
-        let mut attackers = self.attackers.act((0..attack.attackers).map(|_| {
+        let mut attackers = self.attackers.act((0..attack.attackers).map(|n| {
             let (round, rounds) = (round.clone(), Arc::clone(&rounds));
+            let delay = ARRIVAL * n / attack.attackers;
             async move {
+                tokio::time::sleep(delay).await;
                 loop {
                     round(addr).await;
                     rounds.fetch_add(1, Ordering::Relaxed);
@@ -108,7 +112,7 @@ impl Stage {
         })
         .await;
         let counter = Arc::clone(&rounds);
-        let enough = begun.max(attack.attackers);
+        let enough = begun.max(attack.attackers as usize);
         let done = move || counter.load(Ordering::Relaxed) >= enough;
         let during = self.honest.watch(&self.service, times, done).await;
         check(&mut attackers);
