@@ -3,7 +3,7 @@
 use super::frames::{
     self, CONTINUATION, DATA, END_HEADERS, ENHANCE_YOUR_CALM, HEADERS, Http2, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE,
 };
-use super::stage::{Attack, Stage};
+use super::stage::{Attack, BODY_TIMEOUT, Stage};
 
 const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
 /// Streams of one flood: far more than any connection may cancel.
@@ -109,14 +109,14 @@ async fn pings_without_end_are_acknowledged_in_turn() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_of_empty_frames_comes_to_an_end() {
     let attack =
-        Attack { attackers: 4, ..attack("HTTP/2 flood of empty DATA frames", "408 in `body_timeout_ms`, or closed") };
-    Stage::open()
+        Attack { attackers: 4, ..attack("HTTP/2 flood of empty DATA frames", "408 in `body_timeout_ms`, closed") };
+    Stage::with(&[BODY_TIMEOUT])
         .await
         .under(attack, |addr| async move {
             let mut client = Http2::open(addr).await;
             client.send(&frames::post(1, "/api/users/login")).await;
             let piece = frames::frame(DATA, 0, 1, &[]).repeat(10);
-            // A client that does not answer the service's pings either may be left before it is told.
+            // What comes after the answer ends the connection, at times before the answer is read.
             if let Some(answer) = client.flood_until(piece, |frame| frame.kind == HEADERS).await {
                 assert_eq!((answer.stream, answer.flags & END_HEADERS), (1, END_HEADERS), "{answer:?}");
                 assert_ne!(answer.payload[0], OK);
@@ -135,7 +135,7 @@ async fn requests_whose_bodies_never_come_keep_nobody_out() {
         )
     };
     let heads: Vec<u8> = (0..100).flat_map(|n| frames::post(2 * n + 1, "/api/users/login")).collect();
-    Stage::with(&[("ROLLCALL__SERVER__MAX_IN_FLIGHT", "1000")])
+    Stage::with(&[BODY_TIMEOUT, ("ROLLCALL__SERVER__MAX_IN_FLIGHT", "1000")])
         .await
         .under(attack, move |addr| {
             let heads = heads.clone();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::stage::{Attack, Stage};
+use super::stage::{Attack, BODY_TIMEOUT, HEADER_TIMEOUT, Stage};
 use crate::harness::soon;
 use crate::harness::wire::Wire;
 
@@ -43,7 +43,7 @@ async fn headers_that_drip_in_are_cut_off_in_time() {
     let round = async |addr| {
         assert_eq!(drip(addr, "GET / HTTP/1.1\r\nhost: test\r\n", "a: b\r\n").await, "", "it ends without words");
     };
-    Stage::open().await.under(attack, round).await;
+    Stage::with(&[HEADER_TIMEOUT]).await.under(attack, round).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,7 +59,7 @@ async fn a_body_that_drips_in_is_408_in_time() {
             let said = drip(addr, &format!("{head}{framing}"), drop).await;
             assert!(said.starts_with("HTTP/1.1 408 ") && said.contains("request_timeout"), "{said}");
         };
-        Stage::open().await.under(attack, round).await;
+        Stage::with(&[BODY_TIMEOUT]).await.under(attack, round).await;
     }
 }
 
@@ -72,7 +72,7 @@ async fn a_client_that_says_nothing_or_little_is_left() {
         begun: 0,
         memory: 32,
     };
-    Stage::open()
+    Stage::with(&[HEADER_TIMEOUT])
         .await
         .under(attack, |addr| async move {
             for beginning in ["", "G", "PRI * HTTP/2.0\r\n"] {
@@ -84,7 +84,7 @@ async fn a_client_that_says_nothing_or_little_is_left() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_idle_connections_cost_little_more_than_their_sockets() {
-    let stage = Stage::with(&[("ROLLCALL__SERVER__HEADER_TIMEOUT_MS", "600000")]).await;
+    let stage = Stage::open().await;
     let attack = Attack {
         name: "10,000 idle connections",
         outcome: "kept, until `header_timeout_ms`",

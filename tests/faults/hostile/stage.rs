@@ -15,9 +15,16 @@ use super::honest::{Honest, Latency};
 use crate::harness::program::Service;
 use crate::harness::{Home, Server, serve_on, until};
 
-/// `server.header_timeout_ms`, `server.body_timeout_ms` and `server.write_timeout_ms` of the service: short, so that a test
-/// sees several of them.
-pub const TIMEOUT_MS: &str = "1000";
+/// A setting of the service, by its variable, and its value.
+pub type Setting = (&'static str, &'static str);
+
+/// Timeouts so short that a test sees several of them, for the test that each is tried in. The others are so long that a
+/// client that is left in time was left by the one that should.
+pub const HEADER_TIMEOUT: Setting = ("ROLLCALL__SERVER__HEADER_TIMEOUT_MS", "1000");
+pub const BODY_TIMEOUT: Setting = ("ROLLCALL__SERVER__BODY_TIMEOUT_MS", "1000");
+pub const WRITE_TIMEOUT: Setting = ("ROLLCALL__SERVER__WRITE_TIMEOUT_MS", "1000");
+pub const DRAIN_TIMEOUT: Setting = ("ROLLCALL__SERVER__DRAIN_TIMEOUT_MS", "1000");
+const LONG_MS: &str = "600000";
 const DATABASE_TIMEOUT_MS: &str = "10000";
 /// Files that this process and the service may each have open: 10,000 connections and what else there is.
 const FILES: u64 = 12_000;
@@ -55,12 +62,12 @@ impl Stage {
     }
 
     /// One whose service has these settings over the others.
-    pub async fn with(settings: &[(&str, &str)]) -> Self {
+    pub async fn with(settings: &[Setting]) -> Self {
         raise_files();
         let (home, server) = (Home::new(), Server::start("").await);
         let mut start = serve_on(&home, &server).env("ROLLCALL__LIMITS__ENABLED", "false");
-        for key in ["HEADER_TIMEOUT_MS", "BODY_TIMEOUT_MS", "WRITE_TIMEOUT_MS"] {
-            start = start.env(&format!("ROLLCALL__SERVER__{key}"), TIMEOUT_MS);
+        for (name, _) in [HEADER_TIMEOUT, BODY_TIMEOUT, WRITE_TIMEOUT] {
+            start = start.env(name, LONG_MS);
         }
         // Or a busy machine's database would be taken for a service that fails.
         start = start.env("ROLLCALL__DATABASE__TIMEOUT_MS", DATABASE_TIMEOUT_MS);

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::stage::{Attack, Stage};
+use super::stage::{Attack, BODY_TIMEOUT, HEADER_TIMEOUT, Setting, Stage, WRITE_TIMEOUT};
 use crate::harness::soon;
 
 /// What a program says until its good end.
@@ -17,10 +17,16 @@ async fn run(program: &str, args: Vec<String>) -> String {
     text
 }
 
-/// Attacks by slowhttptest in one of its modes, and checks that the last state it prints has all of these words.
-async fn slowhttptest(name: &'static str, outcome: &'static str, args: &'static str, words: &'static [&'static str]) {
+/// Attacks by slowhttptest in one of its modes, against which there is a timeout, and checks that the last state it prints
+/// has all of these words.
+async fn slowhttptest(
+    timeout: Setting,
+    [name, outcome]: [&'static str; 2],
+    args: &'static str,
+    words: &'static [&'static str],
+) {
     let attack = Attack { name, outcome, attackers: 1, begun: 0, memory: 64 };
-    Stage::open()
+    Stage::with(&[timeout])
         .await
         .under(attack, move |addr| async move {
             let args = format!("-c 300 -r 300 -i 1 -l 8 -p 3 {}", args.replace("URL", &format!("http://{addr}")));
@@ -43,21 +49,24 @@ fn plain(text: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slowhttptest_does_not_get_through_with_slow_headers() {
     let words = &["service available: YES", "connected: 0"];
-    slowhttptest("slowhttptest -H", "no connection held, service available", "-H -u URL/", words).await;
+    let told = ["slowhttptest -H", "no connection held, service available"];
+    slowhttptest(HEADER_TIMEOUT, told, "-H -u URL/", words).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slowhttptest_does_not_get_through_with_slow_bodies() {
     let words = &["service available: YES", "connected: 0"];
     let args = "-B -f application/json -u URL/api/users/login";
-    slowhttptest("slowhttptest -B", "no connection held, service available", args, words).await;
+    let told = ["slowhttptest -B", "no connection held, service available"];
+    slowhttptest(BODY_TIMEOUT, told, args, words).await;
 }
 
 /// What the system holds for a connection that the service has left, the tool goes on reading, and can't tell.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slowhttptest_does_not_get_through_with_slow_reading() {
     let args = "-X -w 512 -y 1024 -n 1 -z 32 -k 3 -u URL/docs/swagger-ui-bundle.js";
-    slowhttptest("slowhttptest -X", "service available", args, &["service available: YES"]).await;
+    let told = ["slowhttptest -X", "service available"];
+    slowhttptest(WRITE_TIMEOUT, told, args, &["service available: YES"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

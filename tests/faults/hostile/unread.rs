@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpSocket;
 
 use super::frames::{self, Http2, PING, SETTINGS, WINDOW_UPDATE};
-use super::stage::{Attack, Stage, TIMEOUT_MS};
+use super::stage::{Attack, DRAIN_TIMEOUT, HEADER_TIMEOUT, Stage, WRITE_TIMEOUT};
 use crate::harness::soon;
 
 /// The largest answer there is: more than a socket takes by itself.
@@ -39,7 +39,7 @@ async fn a_client_that_never_reads_is_left_in_time() {
         begun: 0,
         memory: 64,
     };
-    Stage::open()
+    Stage::with(&[WRITE_TIMEOUT])
         .await
         .under(attack, |addr| async move {
             let request = format!("GET {LARGE} HTTP/1.1\r\nhost: test\r\n\r\n");
@@ -57,7 +57,7 @@ async fn an_http2_client_that_never_reads_is_left_in_time() {
         begun: 0,
         memory: 128,
     };
-    Stage::open()
+    Stage::with(&[WRITE_TIMEOUT])
         .await
         .under(attack, |addr| async move {
             let window = (u32::MAX >> 1).to_be_bytes();
@@ -82,7 +82,7 @@ async fn an_http2_client_that_gives_no_window_is_left_in_time() {
         begun: 0,
         memory: 64,
     };
-    Stage::with(&[("ROLLCALL__SERVER__DRAIN_TIMEOUT_MS", TIMEOUT_MS)])
+    Stage::with(&[HEADER_TIMEOUT, DRAIN_TIMEOUT])
         .await
         .under(attack, |addr| async move {
             let mut client = Http2::with(addr, &[(INITIAL_WINDOW, 1)]).await;
