@@ -1,5 +1,7 @@
 //! Requests that are small to send and large to read.
 
+use std::sync::Arc;
+
 use super::frames::{self, CONTINUATION, END_HEADERS, END_STREAM, HEADERS, Http2};
 use super::stage::{Attack, Stage};
 use crate::harness::wire::Wire;
@@ -10,12 +12,13 @@ fn attack(name: &'static str, outcome: &'static str) -> Attack {
 
 /// Sends a head that is refused before its end, and reads the refusal and the end.
 async fn refused(stage: &Stage, attack: Attack, head: String, status: u16, code: &'static str) {
+    let head: Arc<str> = head.into();
     stage
         .under(attack, move |addr| {
-            let head = head.clone();
+            let head = Arc::clone(&head);
             async move {
                 let mut wire = Wire::open(addr).await;
-                wire.send(head).await;
+                wire.send(&*head).await;
                 wire.answer().await.expect_refusal(status, code);
                 assert_eq!(wire.closed().await, b"", "one answer, then the end");
             }

@@ -1,5 +1,7 @@
 //! HTTP/2 connections on which frames come that cost their sender nothing.
 
+use std::sync::Arc;
+
 use super::frames::{
     self, CONTINUATION, DATA, END_HEADERS, ENHANCE_YOUR_CALM, HEADERS, Http2, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE,
 };
@@ -25,11 +27,11 @@ fn expect_calm(reason: Option<u32>) {
 
 /// Sends what `frames` gives for each of very many streams, after each of which the service has a stream to forget.
 async fn resets(name: &'static str, frames: impl Fn(u32) -> [Vec<u8>; 2]) {
-    let requests: Vec<u8> = (0..STREAMS).flat_map(|n| frames(2 * n + 1).concat()).collect();
+    let requests: Arc<[u8]> = (0..STREAMS).flat_map(|n| frames(2 * n + 1).concat()).collect();
     Stage::open()
         .await
         .under(attack(name, "`ENHANCE_YOUR_CALM`, closed"), move |addr| {
-            let requests = requests.clone();
+            let requests = Arc::clone(&requests);
             async move {
                 let mut client = Http2::open(addr).await;
                 client.send(&requests).await;
