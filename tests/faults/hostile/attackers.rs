@@ -3,15 +3,18 @@
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
-/// A runtime whose threads, and the programs that they start, have what cores nobody else wants. Real attackers compute on
-/// machines of their own: what these take from the service should be what they make it do.
+/// A runtime for those who attack.
 pub struct Attackers(Option<Runtime>);
 
 impl Attackers {
-    pub fn new() -> Self {
-        Self(Some(
-            Builder::new_multi_thread().worker_threads(2).on_thread_start(come_last).enable_all().build().unwrap(),
-        ))
+    /// Where they come last, its threads have what cores nobody else wants. Real attackers compute on machines of their own:
+    /// what these take from the service should be what they make it do. Beside other tests they would hardly get to act.
+    pub fn new(come_last: bool) -> Self {
+        let mut builder = Builder::new_multi_thread();
+        if come_last {
+            builder.on_thread_start(idle);
+        }
+        Self(Some(builder.worker_threads(2).enable_all().build().unwrap()))
     }
 
     /// Lets these act, until the set is dropped.
@@ -37,7 +40,7 @@ impl Drop for Attackers {
 /// Gives the thread Linux's policy `SCHED_IDLE`. The highest niceness would not do: a thread that computes would still keep
 /// one that wakes on its core waiting until the next tick, 4 ms on many systems.
 #[cfg(target_os = "linux")]
-fn come_last() {
+fn idle() {
     use std::process::Command;
 
     let thread = rustix::thread::gettid().as_raw_nonzero().to_string();
@@ -46,4 +49,4 @@ fn come_last() {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn come_last() {}
+fn idle() {}

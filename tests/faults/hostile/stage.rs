@@ -32,7 +32,9 @@ const FILES: u64 = 12_000;
 const ARRIVAL: Duration = Duration::from_secs(1);
 /// From one round of an attacker to its next: the service has few cores here, and what is tried is not who asks most.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Measurements before and during an attack, where they are for the table of the file that `HOSTILE_TABLE` names.
+/// The variable that names the file for the table, where one is wanted.
+const TABLE: &str = "HOSTILE_TABLE";
+/// Measurements for the table, before and during an attack.
 const TIMES: usize = 5;
 const MB: usize = 1024;
 
@@ -78,7 +80,8 @@ impl Stage {
         let honest = Honest::join(&service).await;
         // What is made at first use is made.
         honest.watch(&service, 1, || true).await;
-        Self { service, honest, attackers: Attackers::new(), _server: server, _home: home }
+        let attackers = Attackers::new(std::env::var_os(TABLE).is_some());
+        Self { service, honest, attackers, _server: server, _home: home }
     }
 
     pub fn addr(&self) -> SocketAddr {
@@ -91,7 +94,7 @@ impl Stage {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let table = std::env::var_os("HOSTILE_TABLE");
+        let table = std::env::var_os(TABLE);
         let times = if table.is_some() { TIMES } else { 1 };
         let quiet = self.honest.watch(&self.service, times, || true).await;
         let before = self.memory_kb("VmRSS:");
