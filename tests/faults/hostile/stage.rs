@@ -1,5 +1,6 @@
 //! A service, honest clients, and room for attackers.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -32,8 +33,6 @@ const FILES: u64 = 12_000;
 const ARRIVAL: Duration = Duration::from_secs(1);
 /// From one round of an attacker to its next: the service has few cores here, and what is tried is not who asks most.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The variable that names the file for the table, where one is wanted.
-const TABLE: &str = "HOSTILE_TABLE";
 /// Measurements for the table, before and during an attack.
 const TIMES: usize = 5;
 const MB: usize = 1024;
@@ -42,6 +41,8 @@ pub struct Stage {
     service: Service,
     honest: Honest,
     attackers: Attackers,
+    /// The file for the table, where one is wanted: named by `HOSTILE_TABLE`.
+    table: Option<OsString>,
     _server: Server,
     _home: Home,
 }
@@ -80,8 +81,9 @@ impl Stage {
         let honest = Honest::join(&service).await;
         // What is made at first use is made.
         honest.watch(&service, 1, || true).await;
-        let attackers = Attackers::new(std::env::var_os(TABLE).is_some());
-        Self { service, honest, attackers, _server: server, _home: home }
+        let table = std::env::var_os("HOSTILE_TABLE");
+        let attackers = Attackers::new(table.is_some());
+        Self { service, honest, attackers, table, _server: server, _home: home }
     }
 
     pub fn addr(&self) -> SocketAddr {
@@ -94,8 +96,7 @@ impl Stage {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let table = std::env::var_os(TABLE);
-        let times = if table.is_some() { TIMES } else { 1 };
+        let times = if self.table.is_some() { TIMES } else { 1 };
         let quiet = self.honest.watch(&self.service, times, || true).await;
         let before = self.memory_kb("VmRSS:");
         self.forget_peak();
@@ -131,7 +132,7 @@ impl Stage {
         let grown = self.memory_kb("VmHWM:").saturating_sub(before);
         let line = line(&attack, rate, &quiet, &during, (before / MB, grown / MB));
         println!("{line}");
-        if let Some(path) = table {
+        if let Some(path) = &self.table {
             writeln!(File::options().create(true).append(true).open(path).unwrap(), "{line}").unwrap();
         }
         assert!(grown <= attack.memory * MB, "{}: memory grew by {} MB", attack.name, grown / MB);

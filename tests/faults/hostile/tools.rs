@@ -20,8 +20,9 @@ async fn run(program: &str, args: Vec<String>) -> String {
 /// Attacks by slowhttptest in one of its modes, against which there is a timeout, and checks that the last state it prints
 /// and what follows have all of these words.
 async fn slowhttptest(
+    name: &'static str,
+    outcome: &'static str,
     timeout: Setting,
-    [name, outcome]: [&'static str; 2],
     args: &'static str,
     words: &'static [&'static str],
 ) {
@@ -29,7 +30,7 @@ async fn slowhttptest(
     Stage::with(&[timeout])
         .await
         .under(attack, move |addr| async move {
-            let args = format!("-c 300 -r 50 -i 1 -l 8 -p 3 {}", args.replace("URL", &format!("http://{addr}")));
+            let args = format!("-c 300 -i 1 -l 8 -p 3 {}", args.replace("URL", &format!("http://{addr}")));
             let said = plain(&run("slowhttptest", args.split(' ').map(str::to_owned).collect()).await);
             let last = said.rsplit_once("slow HTTP test status").map_or("", |(_, last)| last);
             assert!(words.iter().all(|word| last.contains(word)), "{said}");
@@ -46,27 +47,31 @@ fn plain(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+const NO_CONNECTION_HELD: &[&str] = &["service available: YES", "No open connections left"];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slowhttptest_does_not_get_through_with_slow_headers() {
-    let words = &["service available: YES", "No open connections left"];
-    let told = ["slowhttptest -H", "no connection held, service available"];
-    slowhttptest(HEADER_TIMEOUT, told, "-H -u URL/", words).await;
+    let outcome = "no connection held, service available";
+    for (name, args) in [
+        ("slowhttptest -H", "-r 50 -H -u URL/"),
+        ("slowhttptest -H, its 300 connections in one moment", "-r 300 -H -u URL/"),
+    ] {
+        slowhttptest(name, outcome, HEADER_TIMEOUT, args, NO_CONNECTION_HELD).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slowhttptest_does_not_get_through_with_slow_bodies() {
-    let words = &["service available: YES", "No open connections left"];
-    let args = "-B -f application/json -u URL/api/users/login";
-    let told = ["slowhttptest -B", "no connection held, service available"];
-    slowhttptest(BODY_TIMEOUT, told, args, words).await;
+    let outcome = "no connection held, service available";
+    let args = "-r 50 -B -f application/json -u URL/api/users/login";
+    slowhttptest("slowhttptest -B", outcome, BODY_TIMEOUT, args, NO_CONNECTION_HELD).await;
 }
 
 /// What the system holds for a connection that the service has left, the tool goes on reading, and can't tell.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slowhttptest_does_not_get_through_with_slow_reading() {
-    let args = "-X -w 512 -y 1024 -n 1 -z 32 -k 3 -u URL/docs/swagger-ui-bundle.js";
-    let told = ["slowhttptest -X", "service available"];
-    slowhttptest(WRITE_TIMEOUT, told, args, &["service available: YES"]).await;
+    let args = "-r 50 -X -w 512 -y 1024 -n 1 -z 32 -k 3 -u URL/docs/swagger-ui-bundle.js";
+    slowhttptest("slowhttptest -X", "service available", WRITE_TIMEOUT, args, &["service available: YES"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
