@@ -1,12 +1,14 @@
 //! The user actor.
 //!
-//! Owns the queues of lookups and writes that wait for a connection; waits on nothing, statements run in tasks beside it;
-//! dies only by a panic, and then the queued callers are told so at once.
+//! Owns the queues of writes that wait for a connection, and takes lookups from the inboxes where they gather; waits on
+//! nothing, statements run in tasks beside it; dies only by a panic: queued writes are told so at once, lookups stay for its
+//! successor.
 //!
 //! While as many statements are under way as are allowed, requests gather; when one ends, all that gathered leave as one.
 //! No timer takes part: alone, a request goes at once, and every answer was read after its request came in.
 
 mod batch;
+mod inbox;
 mod replica;
 mod store;
 
@@ -17,6 +19,7 @@ use deadpool_postgres::Pool;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort};
 use thiserror::Error;
 use time::OffsetDateTime;
+use tokio::task::yield_now;
 use uuid::Uuid;
 
 use super::batch::{Places, Queue};
@@ -31,15 +34,19 @@ use crate::domain::pseudonym::Pseudonyms;
 use crate::domain::user::{Account, PasswordHash, User};
 use crate::telemetry::Metrics;
 use batch::Batches;
+use inbox::Inbox;
 use replica::Replica;
 
 /// On top of `database.timeout_ms`: the batch answers for itself when that is over, and should be heard.
 const GRACE: Duration = Duration::from_millis(500);
+/// How often lookups are looked through for those whose time is over.
+const SWEEP: Duration = Duration::from_millis(250);
 
 /// Finds and stores users.
 #[derive(Debug, Clone)]
 pub struct UserHandle {
     actor: Current<Msg>,
+    lookups: Arc<Lookups>,
     timeout: Duration,
     pseudonyms: Arc<Pseudonyms>,
 }
@@ -56,6 +63,13 @@ pub enum UserError {
     /// No answer.
     #[error(transparent)]
     Call(#[from] CallError),
+}
+
+/// Lookups that wait for a statement.
+#[derive(Debug)]
+struct Lookups {
+    ids: Inbox<Uuid, User>,
+    emails: Inbox<Email, Account>,
 }
 
 /// A user to store.
@@ -83,7 +97,7 @@ impl UserHandle {
     /// # Errors
     /// [`UserError::Unavailable`], [`UserError::Call`].
     pub async fn find_by_id(&self, id: Uuid) -> Result<Option<User>, UserError> {
-        self.actor.call(self.timeout, |reply| Msg::FindById(id, reply)).await?
+        self.lookups.ids.find(id, || self.tell()).await
     }
 
     /// The account of this address.
@@ -91,7 +105,15 @@ impl UserHandle {
     /// # Errors
     /// [`UserError::Unavailable`], [`UserError::Call`].
     pub async fn find_by_email(&self, email: Email) -> Result<Option<Account>, UserError> {
-        self.actor.call(self.timeout, |reply| Msg::FindByEmail(email, reply)).await?
+        self.lookups.emails.find(email, || self.tell()).await
+    }
+
+    /// Tells the actor of the first lookup of those that will have gathered when it comes to them. Where there is no actor,
+    /// the next one looks for itself.
+    fn tell(&self) {
+        if let Some(actor) = self.actor.load() {
+            let _ = actor.cast(Msg::Gathered);
+        }
     }
 
     /// Stores a new user; the table's UNIQUE constraint alone decides who comes first.
@@ -139,15 +161,19 @@ pub(super) fn part(
 ) -> (UserHandle, Child) {
     let actor = Current::vacant();
     let pseudonyms = Arc::clone(pseudonyms);
-    let handle = UserHandle { actor: actor.clone(), timeout: config.timeout + GRACE, pseudonyms };
+    let timeout = config.timeout + GRACE;
+    let lookups = Arc::new(Lookups { ids: Inbox::new(timeout), emails: Inbox::new(timeout) });
+    let handle = UserHandle { actor: actor.clone(), lookups: Arc::clone(&lookups), timeout, pseudonyms };
     let replica = replica.map(|pool| Arc::new(Replica::new(pool)));
     let batches = Arc::new(Batches { pool, replica, statements: Statements::new(config, metrics) });
     let config = config.clone();
     let child = Child::new("user", move |supervisor| {
-        let (actor, arguments) = (actor.clone(), (config.clone(), Arc::clone(&batches)));
+        let (actor, arguments) = (actor.clone(), (config.clone(), Arc::clone(&batches), Arc::clone(&lookups)));
         async move {
             let (started, _) = Actor::spawn_linked(None, UserActor, arguments, supervisor).await?;
             actor.set(started.clone());
+            // What its predecessor was told of, or was not there to be told of.
+            let _ = started.cast(Msg::Gathered);
             Ok(started.get_cell())
         }
     });
@@ -157,12 +183,14 @@ pub(super) fn part(
 type Reply<T> = RpcReplyPort<Result<T, UserError>>;
 
 enum Msg {
-    FindById(Uuid, Reply<Option<User>>),
-    FindByEmail(Email, Reply<Option<Account>>),
+    /// There are lookups.
+    Gathered,
     Insert(NewRow, Reply<OffsetDateTime>),
     ReplaceHash(NewHash, Reply<()>),
     /// A statement's place is free again, and was missed.
     Free,
+    /// It is time to look for lookups whose time is over.
+    Sweep,
 }
 
 /// A row to insert.
@@ -195,8 +223,7 @@ struct State {
     writes: Places,
     /// Whose turn it is where both kinds of lookup wait for the same place.
     emails_next: bool,
-    ids: Queue<Uuid, Reply<Option<User>>>,
-    emails: Queue<Email, Reply<Option<Account>>>,
+    lookups: Arc<Lookups>,
     rows: Queue<NewRow, Reply<OffsetDateTime>>,
     hashes: Queue<NewHash, Reply<()>>,
 }
@@ -204,16 +231,17 @@ struct State {
 impl State {
     /// Sends off what has gathered, for as long as there is a place for another statement.
     fn flush(&mut self) {
-        while !(self.ids.is_empty() && self.emails.is_empty()) {
+        let Lookups { ids, emails: addresses } = &*self.lookups;
+        while !(ids.is_empty() && addresses.is_empty()) {
             let Some(place) = self.reads.take() else { break };
-            let emails = self.ids.is_empty() || (self.emails_next && !self.emails.is_empty());
+            let emails = ids.is_empty() || (self.emails_next && !addresses.is_empty());
             self.emails_next = !emails;
             let batches = Arc::clone(&self.batches);
             if emails {
-                let batch = self.emails.take(self.batch_max);
+                let batch = addresses.take(self.batch_max);
                 tokio::spawn(async move { batches.find_by_email(batch, place).await });
             } else {
-                let batch = self.ids.take(self.batch_max);
+                let batch = ids.take(self.batch_max);
                 tokio::spawn(async move { batches.find_by_id(batch, place).await });
             }
         }
@@ -237,13 +265,15 @@ struct UserActor;
 impl Actor for UserActor {
     type Msg = Msg;
     type State = State;
-    type Arguments = (config::Database, Arc<Batches>);
+    type Arguments = (config::Database, Arc<Batches>, Arc<Lookups>);
 
     async fn pre_start(
         &self,
         myself: ActorRef<Msg>,
-        (config, batches): Self::Arguments,
+        (config, batches, lookups): Self::Arguments,
     ) -> Result<State, ActorProcessingErr> {
+        // Ends with the actor.
+        drop(myself.send_interval(SWEEP, || Msg::Sweep));
         let places = |count| {
             let myself = myself.clone();
             // An actor that is gone has no use for a place.
@@ -255,8 +285,7 @@ impl Actor for UserActor {
             reads: places(config.read_batches),
             writes: places(config.write_batches),
             emails_next: false,
-            ids: Queue::default(),
-            emails: Queue::default(),
+            lookups,
             rows: Queue::default(),
             hashes: Queue::default(),
         })
@@ -264,10 +293,15 @@ impl Actor for UserActor {
 
     async fn handle(&self, _: ActorRef<Msg>, msg: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         match msg {
-            Msg::FindById(id, reply) => state.ids.push(id, reply),
-            Msg::FindByEmail(email, reply) => state.emails.push(email, reply),
+            Msg::Sweep => {
+                state.lookups.ids.sweep();
+                state.lookups.emails.sweep();
+                return Ok(());
+            }
             Msg::Insert(row, reply) => state.rows.push(row, reply),
             Msg::ReplaceHash(hash, reply) => state.hashes.push(hash, reply),
+            // Whatever is ready to run first adds its lookup: nothing is waited for, and a statement answers twice as many.
+            Msg::Gathered => yield_now().await,
             Msg::Free => {}
         }
         state.flush();

@@ -1,6 +1,6 @@
 //! The statements that answer requests which have gathered.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,7 @@ use deadpool_postgres::Pool;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::inbox::Batch;
 use super::replica::Replica;
 use super::store::Store;
 use super::{NewHash, NewRow, Reply, UserError};
@@ -26,51 +27,61 @@ pub(super) struct Batches {
     pub(super) statements: Statements,
 }
 
-type Batch<K, T> = batch::Batch<K, Reply<T>>;
+type Writes<K, T> = batch::Batch<K, Reply<T>>;
 
 impl Batches {
-    pub(super) async fn find_by_id(&self, batch: Batch<Uuid, Option<User>>, _place: Place) {
+    pub(super) async fn find_by_id(&self, mut batch: Batch<Uuid, User>, _place: Place) {
+        let ids: Vec<_> = batch.keys().copied().collect();
+        let (found, rest) = batch.wait(self.users_by_id(ids)).await;
+        batch.answer(found, |user| &user.id, rest);
+    }
+
+    /// The users of these ids that are found, and how it went with those that are not.
+    async fn users_by_id(&self, mut ids: Vec<Uuid>) -> (Vec<User>, Result<(), UserError>) {
         let began = Instant::now();
-        let mut ids: Vec<_> = batch.iter().map(|(id, _)| *id).collect();
         let mut found = self.find_at_replica(&ids).await;
-        // A standby lags: who is missing there may have registered just now.
-        ids.retain(|id| !found.contains_key(id));
-        let rest = if ids.is_empty() {
-            Ok(())
-        } else {
-            let left = self.statements.timeout().saturating_sub(began.elapsed());
-            let lookup = async |store: Store<'_>| store.users_by_id(&ids).await;
-            let found_here = self.run_at(&self.pool, left, "find_by_id", ids.len(), lookup).await;
-            found_here.map(|users| found.extend(users))
-        };
-        for (id, reply) in batch {
-            let user = found.get(&id).cloned();
-            let _ = reply.send(if user.is_some() { Ok(user) } else { rest.map(|()| None) });
+        if !found.is_empty() {
+            // A standby lags: who is missing there may have registered just now.
+            let known: HashSet<_> = found.iter().map(|user| user.id).collect();
+            ids.retain(|id| !known.contains(id));
+            if ids.is_empty() {
+                return (found, Ok(()));
+            }
         }
+        let left = self.statements.timeout().saturating_sub(began.elapsed());
+        let lookup = async |store: Store<'_>| store.users_by_id(&ids).await;
+        let found_here = self.run_at(&self.pool, left, "find_by_id", ids.len(), lookup).await;
+        let rest = found_here.map(|users| found.extend(users));
+        (found, rest)
     }
 
     /// Those of `ids` that the standby knows: none where there is no standby, or it is away.
-    async fn find_at_replica(&self, ids: &[Uuid]) -> HashMap<Uuid, User> {
-        let Some(replica) = &self.replica else { return HashMap::new() };
-        let Some(pool) = replica.pool(self.statements.timeout()) else { return HashMap::new() };
+    async fn find_at_replica(&self, ids: &[Uuid]) -> Vec<User> {
+        let Some(replica) = &self.replica else { return Vec::new() };
+        let Some(pool) = replica.pool(self.statements.timeout()) else { return Vec::new() };
         let lookup = async |store: Store<'_>| store.users_by_id(ids).await;
         let share = self.statements.timeout() / REPLICA_SHARE;
         let found = self.run_at(pool, share, "find_by_id_at_replica", ids.len(), lookup).await;
         found.unwrap_or_else(|_| {
             replica.rest();
-            HashMap::new()
+            Vec::new()
         })
     }
 
-    pub(super) async fn find_by_email(&self, batch: Batch<Email, Option<Account>>, _place: Place) {
-        let emails: Vec<_> = batch.iter().map(|(email, _)| email.as_str()).collect();
-        let found = self.run("find_by_email", batch.len(), async |store| store.accounts_by_email(&emails).await).await;
-        for (email, reply) in batch {
-            let _ = reply.send(found.as_ref().map(|accounts| accounts.get(email.as_str()).cloned()).map_err(|e| *e));
-        }
+    pub(super) async fn find_by_email(&self, mut batch: Batch<Email, Account>, _place: Place) {
+        let emails: Vec<_> = batch.keys().cloned().collect();
+        let lookup = async |store: Store<'_>| {
+            let emails: Vec<_> = emails.iter().map(Email::as_str).collect();
+            store.accounts_by_email(&emails).await
+        };
+        let (found, rest) = match batch.wait(self.run("find_by_email", emails.len(), lookup)).await {
+            Ok(accounts) => (accounts, Ok(())),
+            Err(error) => (Vec::new(), Err(error)),
+        };
+        batch.answer(found, |account| &account.user.email, rest);
     }
 
-    pub(super) async fn insert(&self, mut batch: Batch<NewRow, OffsetDateTime>, _place: Place) {
+    pub(super) async fn insert(&self, mut batch: Writes<NewRow, OffsetDateTime>, _place: Place) {
         // In one order everywhere: two batches with the same addresses in different orders would wait for each other.
         batch.sort_by(|(a, _), (b, _)| a.email.cmp(&b.email));
         let rows: Vec<_> = batch.iter().map(|(row, _)| row).collect();
@@ -83,7 +94,7 @@ impl Batches {
         }
     }
 
-    pub(super) async fn replace_hashes(&self, batch: Batch<NewHash, ()>, _place: Place) {
+    pub(super) async fn replace_hashes(&self, batch: Writes<NewHash, ()>, _place: Place) {
         for (hash, reply) in batch {
             let done = self.run("replace_hash", 1, async |store| store.replace_hash(&hash).await).await;
             let _ = reply.send(done);

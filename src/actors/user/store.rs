@@ -40,19 +40,15 @@ pub(super) struct Store<'a>(pub(super) Connection<'a>);
 
 impl Store<'_> {
     /// The users of these ids that exist.
-    pub(super) async fn users_by_id(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, User>, Error> {
+    pub(super) async fn users_by_id(&self, ids: &[Uuid]) -> Result<Vec<User>, Error> {
         let rows = self.query(USERS_BY_ID, &[(&ids, Type::UUID_ARRAY)]).await?;
-        rows.iter().map(|row| user(row).map(|user| (user.id, user))).collect()
+        rows.iter().map(user).collect()
     }
 
     /// The accounts of these addresses that exist.
-    pub(super) async fn accounts_by_email(&self, emails: &[&str]) -> Result<HashMap<String, Account>, Error> {
+    pub(super) async fn accounts_by_email(&self, emails: &[&str]) -> Result<Vec<Account>, Error> {
         let rows = self.query(ACCOUNTS_BY_EMAIL, &[(&emails, Type::VARCHAR_ARRAY)]).await?;
-        let account = |row: &Row| {
-            let account = Account { user: user(row)?, password_hash: PasswordHash(row.try_get(4)?) };
-            Ok((account.user.email.as_str().to_owned(), account))
-        };
-        rows.iter().map(account).collect()
+        rows.iter().map(|row| Ok(Account { user: user(row)?, password_hash: PasswordHash(row.try_get(4)?) })).collect()
     }
 
     /// Inserts the rows whose address is free, each with its event, and tells when each of those was made.
