@@ -18,6 +18,7 @@ use secrecy::SecretString;
 use thiserror::Error;
 use time::OffsetDateTime;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use super::supervisor::Child;
 use super::{CallError, Current};
@@ -80,17 +81,17 @@ impl TokenHandle {
         self.actor.call(TIMEOUT, |reply| Msg::Sign(user, now, reply)).await?
     }
 
-    /// Reads the claims of a token that a key of the ring signed, here, on another replica or in the Python service.
+    /// The user whose token it is: one that a key of the ring signed, here, on another replica or in the Python service.
     ///
     /// # Errors
     /// [`TokenError::Invalid`], [`TokenError::Call`].
-    pub async fn verify(&self, token: &str) -> Result<Claims, TokenError> {
-        if let Some(claims) = self.verified.find(token) {
-            return Ok(claims);
+    pub async fn verify(&self, token: &str) -> Result<Uuid, TokenError> {
+        if let Some(user_id) = self.verified.find(token) {
+            return Ok(user_id);
         }
         // Boxed, because hyper keeps room on every connection for the largest answer in the making.
         let token = token.to_owned();
-        Box::pin(self.actor.call(TIMEOUT, |reply| Msg::Verify(token, reply))).await?
+        Ok(Box::pin(self.actor.call(TIMEOUT, |reply| Msg::Verify(token, reply))).await??.user_id)
     }
 
     /// What tokens may be checked with.

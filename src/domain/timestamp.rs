@@ -17,19 +17,12 @@ pub fn rfc3339_micros(instant: OffsetDateTime) -> String {
 /// Digit by digit: each request writes two of these, and formatting them costs ten times as much.
 fn rfc3339(instant: OffsetDateTime, fraction: &[u8]) -> String {
     let utc = instant.to_offset(UtcOffset::UTC);
+    let [y0, y1, y2, y3] = digits::<4>(utc.year().unsigned_abs());
     let (hour, minute, second) = utc.time().as_hms();
-    let mut text = Vec::with_capacity("0000-00-00T00:00:00.000000Z".len());
-    text.extend(digits::<4>(utc.year().unsigned_abs()));
-    for (mark, number) in
-        [(b'-', u8::from(utc.month())), (b'-', utc.day()), (b'T', hour), (b':', minute), (b':', second)]
-    {
-        text.push(mark);
-        text.extend(digits::<2>(number.into()));
-    }
-    text.push(b'.');
-    text.extend_from_slice(fraction);
-    text.push(b'Z');
-    String::from_utf8(text).unwrap_or_default()
+    let [[o0, o1], [d0, d1], [h0, h1], [m0, m1], [s0, s1]] =
+        [u8::from(utc.month()), utc.day(), hour, minute, second].map(|number| digits::<2>(number.into()));
+    let whole = [y0, y1, y2, y3, b'-', o0, o1, b'-', d0, d1, b'T', h0, h1, b':', m0, m1, b':', s0, s1, b'.'];
+    String::from_utf8([&whole, fraction, b"Z"].concat()).unwrap_or_default()
 }
 
 /// The last digits of `number`, zeros before it.

@@ -7,7 +7,6 @@ use std::fmt;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
-use hyper::Request;
 use hyper::body::Body;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -51,15 +50,19 @@ pub enum BodyError {
 ///
 /// # Errors
 /// Any [`BodyError`].
-pub async fn read_fields<B>(request: Request<B>, max_bytes: usize, patience: Duration) -> Result<Fields, BodyError>
+pub async fn read_fields<B>(
+    headers: &HeaderMap,
+    body: B,
+    max_bytes: usize,
+    patience: Duration,
+) -> Result<Fields, BodyError>
 where
     B: Body + Unpin,
 {
-    let (head, body) = request.into_parts();
-    if !is_json(&head.headers) {
+    if !is_json(headers) {
         return Err(BodyError::NotJsonType);
     }
-    let declared = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let bytes =
         timeout(patience, collect(body, declared.unwrap_or(0), max_bytes)).await.map_err(|_| BodyError::TooSlow)??;
     Fields::parse(&bytes)

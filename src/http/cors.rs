@@ -3,12 +3,13 @@
 //! An origin is compared with those of `cors.allowed_origins` byte by byte, and only then written back. There is no
 //! credentials mode: the service knows no cookies, and a token in `Authorization` is a header that a page sets by itself.
 
+use hyper::Method;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue,
     ORIGIN, VARY,
 };
-use hyper::{Method, Request};
+use hyper::http::request::Parts;
 
 use super::router::Route;
 use crate::config;
@@ -59,20 +60,19 @@ impl Cors {
         Self { origins, max_age: HeaderValue::from(config.max_age.as_secs()) }
     }
 
-    /// What to say to `request`.
-    pub(super) fn sharing<B>(&self, request: &Request<B>) -> Sharing {
-        let headers = request.headers();
-        let origin = headers.get(ORIGIN);
+    /// What to say to a request with this head.
+    pub(super) fn sharing(&self, head: &Parts) -> Sharing {
+        let origin = || head.headers.get(ORIGIN);
         let (reader, varies) = match &self.origins {
             Origins::Nobody => (None, false),
             // Whoever asks: the answer may be kept for others.
             Origins::Anybody => (Some(ANYBODY), false),
-            Origins::Listed(allowed) => (origin.filter(|origin| allowed.contains(origin)).cloned(), true),
+            Origins::Listed(allowed) => (origin().filter(|origin| allowed.contains(origin)).cloned(), true),
         };
         let is_preflight = reader.is_some()
-            && origin.is_some()
-            && request.method() == Method::OPTIONS
-            && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+            && head.method == Method::OPTIONS
+            && origin().is_some()
+            && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
         Sharing { reader, varies, is_preflight }
     }
 

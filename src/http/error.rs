@@ -79,12 +79,14 @@ impl Refusal {
     /// Writes it in `format`.
     #[must_use]
     pub fn into_reply(self, format: Format) -> Reply {
-        let (body, content_type) = match format {
-            Format::Envelope => (serde_json::to_vec(&ErrorReply::from(&self)), "application/json"),
-            Format::Problem => (serde_json::to_vec(&Problem::from(&self)), "application/problem+json"),
+        let reply = match format {
+            Format::Envelope => Reply::json(self.status, &ErrorReply::from(&self)),
+            Format::Problem => Reply::json(self.status, &Problem::from(&self)),
         };
-        let mut reply = Reply::new(self.status, body.unwrap_or_default());
-        reply.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        let mut reply = reply.unwrap_or_else(|_| Reply::new(self.status, Vec::new()));
+        if format == Format::Problem {
+            reply.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        }
         if let Some(allow) = self.allow {
             reply.headers.insert(ALLOW, HeaderValue::from_static(allow));
         }

@@ -4,8 +4,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hyper::Request;
 use hyper::header::HeaderMap;
+use hyper::http::request::Parts;
 
 use super::client::{Client, Proxies};
 use super::cors::{Cors, Sharing};
@@ -13,7 +13,6 @@ use super::error::Refusal;
 use super::limits::class::Class;
 use super::limits::{Admission, Limits};
 use super::router::Route;
-use super::security;
 use crate::config::Config;
 
 /// The gate of a service.
@@ -51,15 +50,15 @@ impl Gate {
     }
 
     /// Looks at a request, without asking the limits yet.
-    pub(super) fn receive<B>(&self, request: &Request<B>, route: Option<Route>, peer: IpAddr) -> Visit<'_> {
-        let class = Class::of(route, request.method());
+    pub(super) fn receive(&self, head: &Parts, route: Option<Route>, peer: IpAddr) -> Visit<'_> {
+        let class = Class::of(route, &head.method);
         Visit {
             gate: self,
             route,
             class,
-            client: self.proxies.client(peer, request.headers()),
+            client: self.proxies.client(peer, &head.headers),
             admission: self.limits.pending(class),
-            sharing: self.cors.sharing(request),
+            sharing: self.cors.sharing(head),
         }
     }
 }
@@ -79,9 +78,6 @@ impl Visit<'_> {
     /// Adds to an answer what the gate has to say.
     pub(super) fn dress(self, headers: &mut HeaderMap) {
         self.admission.write(headers);
-        if matches!(self.route, Some(Route::Register | Route::Login | Route::Me)) {
-            security::forbid_storing(headers);
-        }
         self.gate.cors.write(self.sharing, self.route, headers);
     }
 }

@@ -13,6 +13,9 @@ use super::security;
 use crate::domain::timestamp::rfc3339_millis;
 use crate::domain::user::User;
 
+/// Room that most bodies need no more than.
+const BODY_BYTES: usize = 256;
+
 /// An answer on its way out.
 #[derive(Debug)]
 pub struct Reply {
@@ -25,10 +28,10 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// An answer without headers.
+    /// An answer with the headers that every answer has.
     #[must_use]
     pub fn new(status: StatusCode, body: impl Into<Bytes>) -> Self {
-        Self { status, headers: HeaderMap::with_capacity(security::HEADERS), body: body.into() }
+        Self { status, headers: security::headers(), body: body.into() }
     }
 
     /// An answer of the given content type.
@@ -39,29 +42,30 @@ impl Reply {
         reply
     }
 
-    /// An answer in JSON.
+    /// An answer in JSON, which no cache may keep.
     ///
     /// # Errors
     /// [`Refusal::INTERNAL`] where `body` does not serialize.
     pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Self, Refusal> {
-        let text = serde_json::to_vec(body).map_err(|error| {
+        let mut text = Vec::with_capacity(BODY_BYTES);
+        serde_json::to_writer(&mut text, body).map_err(|error| {
             tracing::error!(%error, "a reply does not serialize");
             Refusal::INTERNAL
         })?;
-        Ok(Self::of_type(status, "application/json", text))
+        Ok(Self { status, headers: security::json_headers(), body: text.into() })
     }
 
     /// The response to send. To HEAD the headers say what GET would have sent, without sending it.
     #[must_use]
     pub fn into_response(self, is_head: bool) -> Response<Full<Bytes>> {
-        let length = HeaderValue::from(self.body.len());
+        let length = self.body.len();
         let mut response = Response::new(Full::new(if is_head { Bytes::new() } else { self.body }));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
-        security::protect(response.headers_mut());
-        // 204 has no body and may not say how long it would be; 304 may only repeat what 200 would (RFC 9110, section 8.6).
-        if ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&self.status) {
-            response.headers_mut().insert(CONTENT_LENGTH, length);
+        // hyper tells the length of a body that is sent. 204 has none and may not say how long it would be; 304 may only
+        // repeat what 200 would (RFC 9110, section 8.6).
+        if is_head && ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&self.status) {
+            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
         response
     }

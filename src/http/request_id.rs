@@ -1,38 +1,33 @@
 //! The id that ties an answer to its line in the log: the client's own, or a new one.
 
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use uuid::Uuid;
 
 /// The header that ties an answer to its line in the log.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest id that a client may choose: tokens are longer, so none lands in the log by mistake.
 const REQUEST_ID_MAX: usize = 64;
 
-/// Ids that no two requests share, of any two processes: random bits of the process and a count.
+/// Ids that no two requests share, of any two processes: random bits of the process and a count, sixteen digits each.
 #[derive(Debug)]
 pub(super) struct RequestIds {
-    /// Sixteen digits and a hyphen.
-    process: String,
+    process: u64,
     count: AtomicU64,
 }
 
 impl Default for RequestIds {
     fn default() -> Self {
-        Self { process: format!("{:016x}-", uuid::Uuid::new_v4().as_u64_pair().0), count: AtomicU64::new(0) }
+        Self { process: Uuid::new_v4().as_u64_pair().0, count: AtomicU64::new(0) }
     }
 }
 
 impl RequestIds {
     /// A new one.
     pub(super) fn next(&self) -> HeaderValue {
-        let count = self.count.fetch_add(1, Ordering::Relaxed);
-        let mut id = String::with_capacity(REQUEST_ID_MAX);
-        id.push_str(&self.process);
-        // Writing to a String can't fail.
-        let _ = write!(id, "{count:x}");
-        HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("-"))
+        let id = Uuid::from_u64_pair(self.process, self.count.fetch_add(1, Ordering::Relaxed)).simple();
+        HeaderValue::from_str(id.encode_lower(&mut Uuid::encode_buffer())).unwrap_or(HeaderValue::from_static("-"))
     }
 
     /// The client's own id, where it is short and plain; else a new one.

@@ -1,5 +1,6 @@
 //! One request: from its head to its answer, its line in the log and its place in the metrics.
 
+use std::mem;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use http_body_util::Full;
 use hyper::body::{Body, Bytes};
 use hyper::header::{ACCEPT, ALLOW, CONNECTION, HeaderMap, HeaderValue, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING};
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::body::{self, Fields};
@@ -111,15 +113,16 @@ impl Service {
     /// Answers one request, whatever it is, that came over a connection from `peer`.
     pub async fn answer<B: Body + Unpin>(&self, request: Request<B>, peer: IpAddr) -> Response<Full<Bytes>> {
         let started = Instant::now();
-        let (method, version) = (request.method().clone(), request.version());
-        let id = self.ids.of(request.headers());
-        let format = format_of(request.headers());
-        let route = self.router.find(request.uri().path());
+        let (mut head, body) = request.into_parts();
+        let (method, version) = (head.method.clone(), head.version);
+        let id = self.ids.of(&head.headers);
+        let format = format_of(&head.headers);
+        let route = self.router.find(head.uri.path());
         // hyper drops a Content-Length beside it, and whoever stands before the service may have read the request by that:
         // what follows would be a request to one of both, and a body to the other (RFC 9112, section 6.1).
-        let is_in_chunks = request.headers().contains_key(TRANSFER_ENCODING);
-        let mut visit = self.gate.receive(&request, route, peer);
-        let answer = self.admit(route, request, &mut visit).await;
+        let is_in_chunks = head.headers.contains_key(TRANSFER_ENCODING);
+        let mut visit = self.gate.receive(&head, route, peer);
+        let answer = self.admit(route, &mut head, body, &mut visit).await;
         let mut reply = answer.unwrap_or_else(|refusal| refusal.into_reply(format));
         if (is_in_chunks || self.is_draining()) && version <= Version::HTTP_11 {
             reply.headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -136,7 +139,8 @@ impl Service {
     async fn admit<B: Body + Unpin>(
         &self,
         route: Option<Route>,
-        request: Request<B>,
+        head: &mut Parts,
+        body: B,
         visit: &mut Visit<'_>,
     ) -> Result<Reply, Refusal> {
         if let Err(refusal) = visit.admit().await {
@@ -146,23 +150,24 @@ impl Service {
             }
             return Err(refusal);
         }
-        self.dispatch(route, request, visit.client).await
+        self.dispatch(route, head, body, visit.client).await
     }
 
     async fn dispatch<B: Body + Unpin>(
         &self,
         route: Option<Route>,
-        request: Request<B>,
+        head: &mut Parts,
+        body: B,
         client: Client,
     ) -> Result<Reply, Refusal> {
-        if size_of(request.headers()) > self.header_max_bytes {
+        if size_of(&head.headers) > self.header_max_bytes {
             return Err(Refusal::HEADERS_TOO_LARGE);
         }
         let route = route.ok_or(Refusal::NOT_FOUND)?;
-        if request.method() == Method::OPTIONS {
+        if head.method == Method::OPTIONS {
             return Ok(options(route));
         }
-        if !route.takes(request.method()) {
+        if !route.takes(&head.method) {
             return Err(Refusal::method_not_allowed(route.allow()));
         }
         // A request whose body is still to come counts when it has come: who sends none would keep others out.
@@ -170,31 +175,31 @@ impl Service {
         match route {
             Route::Root => handlers::root::handle(),
             // Boxed, because hyper keeps room on every connection for the largest answer in the making.
-            Route::Register => Box::pin(self.register(request, client)).await,
-            Route::Login => Box::pin(self.login(request, client)).await,
-            Route::Me => handlers::me::handle(&self.handles, request.headers()).await,
-            Route::Jwks => handlers::jwks::handle(&self.handles, request.headers()),
+            Route::Register => Box::pin(self.register(head, body, client)).await,
+            Route::Login => Box::pin(self.login(head, body, client)).await,
+            Route::Me => handlers::me::handle(&self.handles, take(head)).await,
+            Route::Jwks => handlers::jwks::handle(&self.handles, &head.headers),
             Route::OpenApi => self.docs.openapi(),
-            Route::Docs => Docs::swagger_ui(request.uri().path()),
+            Route::Docs => Docs::swagger_ui(head.uri.path()),
             Route::Redoc => Ok(Docs::redoc()),
             Route::RedocScript => Ok(self.docs.redoc_script()),
         }
     }
 
-    async fn register<B: Body + Unpin>(&self, request: Request<B>, client: Client) -> Result<Reply, Refusal> {
-        let fields = self.fields(request).await?;
+    async fn register<B: Body + Unpin>(&self, head: &mut Parts, body: B, client: Client) -> Result<Reply, Refusal> {
+        let fields = self.fields(head, body).await?;
         let _inside = self.enter()?;
         handlers::register::handle(&self.handles, client, fields).await
     }
 
-    async fn login<B: Body + Unpin>(&self, request: Request<B>, client: Client) -> Result<Reply, Refusal> {
-        let fields = self.fields(request).await?;
+    async fn login<B: Body + Unpin>(&self, head: &mut Parts, body: B, client: Client) -> Result<Reply, Refusal> {
+        let fields = self.fields(head, body).await?;
         let _inside = self.enter()?;
         handlers::login::handle(&self.handles, client, fields).await
     }
 
-    async fn fields<B: Body + Unpin>(&self, request: Request<B>) -> Result<Fields, Refusal> {
-        Ok(body::read_fields(request, self.body_max_bytes, self.body_timeout).await?)
+    async fn fields<B: Body + Unpin>(&self, head: &mut Parts, body: B) -> Result<Fields, Refusal> {
+        Ok(body::read_fields(&take(head).headers, body, self.body_max_bytes, self.body_timeout).await?)
     }
 
     /// Counts one more request, if there is room for it.
@@ -235,6 +240,12 @@ impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.all.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// The head of a request, for whoever will not need it to the end: it keeps the buffer that it was read into, and hyper would
+/// have to make another.
+fn take(head: &mut Parts) -> Parts {
+    mem::replace(head, Request::new(()).into_parts().0)
 }
 
 /// As HTTP/2 counts (RFC 9113, section 6.5.2), but for the overhead of each field: HTTP/1 requests, which hyper has bounded

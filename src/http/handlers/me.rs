@@ -1,7 +1,7 @@
 //! `GET /api/users/me`: bearer → `tokens.verify` → `users.find_by_id` → 200.
 
 use hyper::StatusCode;
-use hyper::header::HeaderMap;
+use hyper::http::request::Parts;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -24,8 +24,9 @@ pub struct MeReply<'a> {
     security(("bearer" = [])),
     responses((status = 200, description = "The token's user", body = MeReply<'_>))
 )]
-pub(in crate::http) async fn handle(handles: &Handles, headers: &HeaderMap) -> Result<Reply, Refusal> {
-    let claims = handles.tokens.verify(bearer::token(headers)?).await?;
-    let user = handles.users.find_by_id(claims.user_id).await?.ok_or(Refusal::INVALID_TOKEN)?;
+pub(in crate::http) async fn handle(handles: &Handles, head: Parts) -> Result<Reply, Refusal> {
+    let user_id = handles.tokens.verify(bearer::token(&head.headers)?).await?;
+    drop(head);
+    let user = handles.users.find_by_id(user_id).await?.ok_or(Refusal::INVALID_TOKEN)?;
     Reply::json(StatusCode::OK, &MeReply { success: true, data: UserBody::from(&user) })
 }
