@@ -7,6 +7,7 @@ pub mod admin;
 pub mod bearer;
 pub mod body;
 pub mod client;
+mod clock;
 pub mod cors;
 pub mod docs;
 pub mod error;

@@ -12,9 +12,11 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use hyper::Request;
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::{http1, http2};
@@ -23,10 +25,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::task::yield_now;
 use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::clock::Clock;
 use super::networks::{Networks, Place};
 use super::service::Service;
 use super::tls::{HandshakeError, Tls};
@@ -94,6 +98,8 @@ struct Connections {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     slots: Arc<Semaphore>,
+    /// How many waits for a client have begun.
+    waits: AtomicU32,
     header_timeout: Duration,
     drain_timeout: Duration,
     open: TaskTracker,
@@ -105,7 +111,7 @@ impl Connections {
     fn new(service: Arc<Service>, entrance: Entrance, config: &config::Server) -> Self {
         // Without a timer hyper has no timeouts at all.
         let mut http1 = http1::Builder::new();
-        http1.timer(TokioTimer::new()).header_read_timeout(config.header_timeout).max_buf_size(config.header_max_bytes);
+        http1.timer(Clock).header_read_timeout(config.header_timeout).max_buf_size(config.header_max_bytes);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
@@ -115,9 +121,9 @@ impl Connections {
             .max_local_error_reset_streams(H2_ERRORS)
             .max_header_list_size(u32::try_from(H2_HEADER_LISTS * config.header_max_bytes).unwrap_or(u32::MAX));
         let slots = Arc::new(Semaphore::new(config.max_connections));
-        let (open, closing) = (TaskTracker::new(), CancellationToken::new());
+        let (waits, open, closing) = (AtomicU32::new(0), TaskTracker::new(), CancellationToken::new());
         let config::Server { header_timeout, drain_timeout, .. } = *config;
-        Self { service, entrance, http1, http2, slots, header_timeout, drain_timeout, open, closing }
+        Self { service, entrance, http1, http2, slots, waits, header_timeout, drain_timeout, open, closing }
     }
 
     async fn accept(self: &Arc<Self>, listener: &TcpListener) {
@@ -133,6 +139,8 @@ impl Connections {
                     // Answers are written whole; waiting to fill a packet would only delay them.
                     let _ = stream.set_nodelay(true);
                     self.open.spawn(Arc::clone(self).run(stream, peer.ip(), (slot, place.flatten())));
+                    // Of hundreds that come in one moment, each is begun after what is ready to run.
+                    yield_now().await;
                 }
                 Err(error) if is_of_the_client(&error) => {}
                 Err(error) => {
@@ -191,6 +199,14 @@ impl Connections {
         }
     }
 
+    /// A part of `LOOK`, another one each time, evenly spread (by the golden ratio): what begins in one moment shall not end in
+    /// one. Hundreds of connections that come together would otherwise be left together, and keep everyone else waiting.
+    fn spread(&self) -> Duration {
+        const GOLDEN: u32 = 0x9E37_79B9;
+        let count = self.waits.fetch_add(1, Ordering::Relaxed);
+        LOOK.mul_f64(f64::from(count.wrapping_mul(GOLDEN)) / f64::from(u32::MAX))
+    }
+
     /// Serves one connection to its end.
     async fn serve<S>(&self, stream: S, spoken: Spoken, peer: IpAddr) -> Result<(), hyper::Error>
     where
@@ -202,7 +218,7 @@ impl Connections {
             idle.inc();
             // hyper has no timeout of its own while it waits for the first bytes.
             let opening = tokio::select! {
-                opening = timeout(self.header_timeout, wire.opening()) => opening.ok().and_then(Result::ok),
+                opening = timeout(self.header_timeout + self.spread(), wire.opening()) => opening.ok().and_then(Result::ok),
                 () = self.closing.cancelled() => None,
             };
             idle.dec();
@@ -242,20 +258,31 @@ impl Connections {
             }
         };
         let mut connection = self.http1.serve_connection(TokioIo::new(wire), service_fn(respond));
-        let mut looks = interval(LOOK);
-        let mut closing = false;
+        // Polled only when it is woken: the connection is polled several times with each request.
+        let mut watch = FuturesUnordered::from_iter([self.watch(self.spread(), false)]);
         loop {
             tokio::select! {
+                biased;
                 ended = &mut connection => return ended.map(|()| None),
-                _ = looks.tick() => if activity.is_idle() {
-                    let parts = connection.into_parts();
-                    return Ok(Some(parts.io.into_inner().reopen(&parts.read_buf)));
-                },
-                () = self.closing.cancelled(), if !closing => {
-                    closing = true;
-                    Pin::new(&mut connection).graceful_shutdown();
+                Some(is_closing) = watch.next() => {
+                    if activity.is_idle() {
+                        let parts = connection.into_parts();
+                        return Ok(Some(parts.io.into_inner().reopen(&parts.read_buf)));
+                    }
+                    if is_closing {
+                        Pin::new(&mut connection).graceful_shutdown();
+                    }
+                    watch.push(self.watch(LOOK, is_closing));
                 }
             }
+        }
+    }
+
+    /// Waits `until_look`, or, unless that is known, until connections are to be closed; tells whether they are.
+    async fn watch(&self, until_look: Duration, is_closing: bool) -> bool {
+        tokio::select! {
+            () = sleep(until_look) => is_closing,
+            () = self.closing.cancelled(), if !is_closing => true,
         }
     }
 
