@@ -1,7 +1,7 @@
 //! The time, as hyper is told it on HTTP/1 connections.
 //!
 //! hyper sets a timer before each request's head and drops it after, which takes a lock that all threads share. Here nobody
-//! is woken: whoever serves a connection polls it now and then ([`LOOK`](super::server::LOOK)), and what is over by then is
+//! is woken: whoever serves a connection polls it now and then (the `LOOK` of its server), and what is over by then is
 //! found to be over.
 
 use std::pin::Pin;

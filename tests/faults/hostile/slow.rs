@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 use super::stage::{Attack, BODY_TIMEOUT, HEADER_TIMEOUT, Stage};
 use crate::harness::soon;
@@ -80,6 +81,32 @@ async fn a_client_that_says_nothing_or_little_is_left() {
             }
         })
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_come_in_one_moment_are_left_in_time() {
+    let attack = Attack {
+        name: "300 connections in one moment, with half a head each",
+        outcome: "closed in `header_timeout_ms`",
+        attackers: 1,
+        begun: 0,
+        memory: 32,
+    };
+    let round = async |addr| {
+        let mut clients = JoinSet::new();
+        for _ in 0..300 {
+            clients.spawn(async move {
+                let mut stream = soon("a connection", TcpStream::connect(addr)).await.unwrap();
+                stream.write_all(b"GET / HTTP/1.1\r\nhost: te").await.unwrap();
+                let mut said = Vec::new();
+                // A reset is an end too.
+                let _ = soon("the end", stream.read_to_end(&mut said)).await;
+                assert_eq!(said, b"", "it ends without words");
+            });
+        }
+        clients.join_all().await;
+    };
+    Stage::with(&[HEADER_TIMEOUT]).await.under(attack, round).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

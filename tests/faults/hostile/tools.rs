@@ -54,7 +54,7 @@ async fn slowhttptest_does_not_get_through_with_slow_headers() {
     let outcome = "no connection held, service available";
     for (name, args) in [
         ("slowhttptest -H", "-r 50 -H -u URL/"),
-        ("slowhttptest -H, its 300 connections in one moment", "-r 300 -H -u URL/"),
+        ("slowhttptest -H, 300 connections within a second", "-r 300 -H -u URL/"),
     ] {
         slowhttptest(name, outcome, HEADER_TIMEOUT, args, NO_CONNECTION_HELD).await;
     }
