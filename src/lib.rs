@@ -17,7 +17,7 @@
 //! # The supervision tree
 //!
 //! ```text
-//! Supervisor ─ user       one mailbox; lookups and writes leave it in batches
+//! Supervisor ─ user       lookups gather beside its mailbox, writes behind it; both leave in batches
 //!            ├ attempts   who may try now, and who waits for it; the counters are the database's
 //!            ├ hasher     a factory: bounded queue, deadline, shedding, priorities
 //!            │  └ hasher ×N   holds one job at a time, computed on an engine's thread

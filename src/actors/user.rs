@@ -34,13 +34,11 @@ use crate::domain::pseudonym::Pseudonyms;
 use crate::domain::user::{Account, PasswordHash, User};
 use crate::telemetry::Metrics;
 use batch::Batches;
-use inbox::Inbox;
+use inbox::{Lookups, SWEEP};
 use replica::Replica;
 
 /// On top of `database.timeout_ms`: the batch answers for itself when that is over, and should be heard.
 const GRACE: Duration = Duration::from_millis(500);
-/// How often lookups are looked through for those whose time is over.
-const SWEEP: Duration = Duration::from_millis(250);
 
 /// Finds and stores users.
 #[derive(Debug, Clone)]
@@ -63,13 +61,6 @@ pub enum UserError {
     /// No answer.
     #[error(transparent)]
     Call(#[from] CallError),
-}
-
-/// Lookups that wait for a statement.
-#[derive(Debug)]
-struct Lookups {
-    ids: Inbox<Uuid, User>,
-    emails: Inbox<Email, Account>,
 }
 
 /// A user to store.
@@ -162,7 +153,7 @@ pub(super) fn part(
     let actor = Current::vacant();
     let pseudonyms = Arc::clone(pseudonyms);
     let timeout = config.timeout + GRACE;
-    let lookups = Arc::new(Lookups { ids: Inbox::new(timeout), emails: Inbox::new(timeout) });
+    let lookups = Arc::new(Lookups::new(timeout));
     let handle = UserHandle { actor: actor.clone(), lookups: Arc::clone(&lookups), timeout, pseudonyms };
     let replica = replica.map(|pool| Arc::new(Replica::new(pool)));
     let batches = Arc::new(Batches { pool, replica, statements: Statements::new(config, metrics) });
@@ -294,8 +285,7 @@ impl Actor for UserActor {
     async fn handle(&self, _: ActorRef<Msg>, msg: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         match msg {
             Msg::Sweep => {
-                state.lookups.ids.sweep();
-                state.lookups.emails.sweep();
+                state.lookups.sweep();
                 return Ok(());
             }
             Msg::Insert(row, reply) => state.rows.push(row, reply),

@@ -5,6 +5,7 @@
 //! found to be over.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,28 @@ impl Future for Until {
 
 impl Sleep for Until {}
 
+/// Parts of a span of time, another one each time and evenly spread: what begins in one moment shall not end in one.
+#[derive(Debug)]
+pub(super) struct Spread {
+    span: Duration,
+    count: AtomicU32,
+}
+
+impl Spread {
+    /// Parts of `span`.
+    pub(super) fn new(span: Duration) -> Self {
+        Self { span, count: AtomicU32::new(0) }
+    }
+
+    /// The next part: multiples of the golden ratio, whose fractions lie as far apart as can be (Knuth, The Art of Computer
+    /// Programming, volume 3, section 6.4).
+    pub(super) fn next(&self) -> Duration {
+        const GOLDEN: u32 = 0x9E37_79B9;
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        self.span.mul_f64(f64::from(count.wrapping_mul(GOLDEN)) / f64::from(u32::MAX))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::task::Waker;
@@ -48,5 +71,16 @@ mod tests {
         let look = |mut sleep: Pin<Box<dyn Sleep>>| sleep.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(look(Clock.sleep(Duration::ZERO)).is_ready());
         assert!(look(Clock.sleep(Duration::from_hours(1))).is_pending());
+    }
+
+    #[test]
+    fn parts_are_spread_over_the_span() {
+        let spread = Spread::new(Duration::from_secs(1));
+        let mut parts: Vec<_> = (0..300).map(|_| spread.next()).collect();
+        parts.sort();
+        let gaps = parts.windows(2).map(|pair| pair[1] - pair[0]);
+        assert!(gaps.max().unwrap() < Duration::from_millis(10), "three times what is even");
+        assert!(parts[0] < Duration::from_millis(10) && parts[299] > Duration::from_millis(990));
+        assert!(parts[299] <= Duration::from_secs(1));
     }
 }

@@ -12,7 +12,7 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -30,7 +30,7 @@ use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::clock::Clock;
+use super::clock::{Clock, Spread};
 use super::networks::{Networks, Place};
 use super::service::Service;
 use super::tls::{HandshakeError, Tls};
@@ -43,7 +43,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// From the decision to stop until idle connections are closed. In this time every answer asks its client to close, so
 /// that no client's next request meets a closed connection; those that came by then are answered.
 const LINGER: Duration = Duration::from_millis(300);
-/// How often a served connection is looked at: one that was silent from one look to the next is idle.
+/// How often a served connection is looked at: one that was silent from one look to the next is idle, and one whose header
+/// timeout is over is found to be late.
 const LOOK: Duration = Duration::from_millis(250);
 /// For the last bytes to a client that is about to be left.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -98,8 +99,9 @@ struct Connections {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     slots: Arc<Semaphore>,
-    /// How many waits for a client have begun.
-    waits: AtomicU32,
+    /// Parts of `LOOK`: hundreds of connections that come in one moment would otherwise be left in one, and keep everyone else
+    /// waiting.
+    spread: Spread,
     header_timeout: Duration,
     drain_timeout: Duration,
     open: TaskTracker,
@@ -121,9 +123,20 @@ impl Connections {
             .max_local_error_reset_streams(H2_ERRORS)
             .max_header_list_size(u32::try_from(H2_HEADER_LISTS * config.header_max_bytes).unwrap_or(u32::MAX));
         let slots = Arc::new(Semaphore::new(config.max_connections));
-        let (waits, open, closing) = (AtomicU32::new(0), TaskTracker::new(), CancellationToken::new());
+        let (open, closing) = (TaskTracker::new(), CancellationToken::new());
         let config::Server { header_timeout, drain_timeout, .. } = *config;
-        Self { service, entrance, http1, http2, slots, waits, header_timeout, drain_timeout, open, closing }
+        Self {
+            service,
+            entrance,
+            http1,
+            http2,
+            slots,
+            spread: Spread::new(LOOK),
+            header_timeout,
+            drain_timeout,
+            open,
+            closing,
+        }
     }
 
     async fn accept(self: &Arc<Self>, listener: &TcpListener) {
@@ -199,14 +212,6 @@ impl Connections {
         }
     }
 
-    /// A part of `LOOK`, another one each time, evenly spread (by the golden ratio): what begins in one moment shall not end in
-    /// one. Hundreds of connections that come together would otherwise be left together, and keep everyone else waiting.
-    fn spread(&self) -> Duration {
-        const GOLDEN: u32 = 0x9E37_79B9;
-        let count = self.waits.fetch_add(1, Ordering::Relaxed);
-        LOOK.mul_f64(f64::from(count.wrapping_mul(GOLDEN)) / f64::from(u32::MAX))
-    }
-
     /// Serves one connection to its end.
     async fn serve<S>(&self, stream: S, spoken: Spoken, peer: IpAddr) -> Result<(), hyper::Error>
     where
@@ -218,7 +223,7 @@ impl Connections {
             idle.inc();
             // hyper has no timeout of its own while it waits for the first bytes.
             let opening = tokio::select! {
-                opening = timeout(self.header_timeout + self.spread(), wire.opening()) => opening.ok().and_then(Result::ok),
+                opening = timeout(self.header_timeout + self.spread.next(), wire.opening()) => opening.ok().and_then(Result::ok),
                 () = self.closing.cancelled() => None,
             };
             idle.dec();
@@ -259,7 +264,7 @@ impl Connections {
         };
         let mut connection = self.http1.serve_connection(TokioIo::new(wire), service_fn(respond));
         // Polled only when it is woken: the connection is polled several times with each request.
-        let mut watch = FuturesUnordered::from_iter([self.watch(self.spread(), false)]);
+        let mut watch = FuturesUnordered::from_iter([self.watch(self.spread.next(), false)]);
         loop {
             tokio::select! {
                 biased;

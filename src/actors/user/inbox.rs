@@ -11,11 +11,37 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tokio::time::sleep_until;
+use uuid::Uuid;
 
 use super::UserError;
 use crate::actors::CallError;
+use crate::domain::email::Email;
+use crate::domain::user::{Account, User};
 
-/// Lookups that wait for a statement: those that came first in front.
+/// How often lookups are looked through for those whose time is over.
+pub(super) const SWEEP: Duration = Duration::from_millis(250);
+
+/// All lookups that wait.
+#[derive(Debug)]
+pub(super) struct Lookups {
+    pub(super) ids: Inbox<Uuid, User>,
+    pub(super) emails: Inbox<Email, Account>,
+}
+
+impl Lookups {
+    /// None yet; their callers wait for `patience` at the most.
+    pub(super) fn new(patience: Duration) -> Self {
+        Self { ids: Inbox::new(patience), emails: Inbox::new(patience) }
+    }
+
+    /// Tells those whose time is over.
+    pub(super) fn sweep(&self) {
+        self.ids.sweep();
+        self.emails.sweep();
+    }
+}
+
+/// Lookups of one kind that wait for a statement: those that came first in front.
 #[derive(Debug)]
 pub(super) struct Inbox<K, T> {
     waiting: Mutex<Vec<Lookup<K, T>>>,
@@ -35,7 +61,7 @@ pub(super) struct Batch<K, T>(Vec<Lookup<K, T>>);
 
 impl<K, T> Inbox<K, T> {
     /// An empty one, whose callers wait for `patience` at the most.
-    pub(super) fn new(patience: Duration) -> Self {
+    fn new(patience: Duration) -> Self {
         Self { waiting: Mutex::default(), patience }
     }
 
@@ -65,8 +91,7 @@ impl<K, T> Inbox<K, T> {
         Batch(mem::replace(&mut *waiting, rest))
     }
 
-    /// Tells those whose time is over.
-    pub(super) fn sweep(&self) {
+    fn sweep(&self) {
         refuse_late(&mut self.lock());
     }
 
