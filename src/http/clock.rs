@@ -78,7 +78,7 @@ mod tests {
         let spread = Spread::new(Duration::from_secs(1));
         let mut parts: Vec<_> = (0..300).map(|_| spread.next()).collect();
         parts.sort();
-        let gaps = parts.windows(2).map(|pair| pair[1] - pair[0]);
+        let gaps = parts.windows(2).map(|pair| pair[1].abs_diff(pair[0]));
         assert!(gaps.max().unwrap() < Duration::from_millis(10), "three times what is even");
         assert!(parts[0] < Duration::from_millis(10) && parts[299] > Duration::from_millis(990));
         assert!(parts[299] <= Duration::from_secs(1));
