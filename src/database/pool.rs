@@ -73,12 +73,14 @@ fn hosts(settings: &mut Config, config: &config::Database) -> Result<Hosts, TlsE
 
 /// What a connection begins with. The server gives up when the caller does, so that an abandoned statement holds no lock. A
 /// plan that was made when a table was small is kept while it grows, so none may read all of it; and the cost that rules
-/// that out must not look like one that compiling the statement would be worth, on servers that do that (from 11 on).
+/// that out must not look like one that compiling the statement would be worth, on servers that do that (from 11 on). A
+/// bitmap of rows to visit is worth making for thousands of them, not for those of one batch.
 fn opening(config: &config::Database) -> String {
     let timeout = config.timeout.as_millis();
     format!(
         "SET statement_timeout = {timeout};
         SET enable_seqscan = off;
+        SET enable_bitmapscan = off;
         SELECT set_config('jit', 'off', false) WHERE current_setting('jit', true) IS NOT NULL"
     )
 }
