@@ -7,6 +7,7 @@
 mod attackers;
 mod bodies;
 mod bombs;
+mod cores;
 mod floods;
 mod frames;
 mod honest;

@@ -3,16 +3,17 @@
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
+use super::cores;
+
 /// A runtime for those who attack.
 pub struct Attackers(Option<Runtime>);
 
 impl Attackers {
-    /// Where they come last, its threads have what cores nobody else wants. Real attackers compute on machines of their own:
-    /// what these take from the service should be what they make it do. Beside other tests they would hardly get to act.
-    pub fn new(come_last: bool) -> Self {
+    /// Where they are `apart`, they act on a core where nobody else does.
+    pub fn new(apart: bool) -> Self {
         let mut builder = Builder::new_multi_thread();
-        if come_last {
-            builder.on_thread_start(idle);
+        if apart {
+            builder.on_thread_start(cores::attack);
         }
         Self(Some(builder.worker_threads(2).enable_all().build().unwrap()))
     }
@@ -36,17 +37,3 @@ impl Drop for Attackers {
         self.0.take().unwrap().shutdown_background();
     }
 }
-
-/// Gives the thread Linux's policy `SCHED_IDLE`. The highest niceness would not do: a thread that computes would still keep
-/// one that wakes on its core waiting until the next tick, 4 ms on many systems.
-#[cfg(target_os = "linux")]
-fn idle() {
-    use std::process::Command;
-
-    let thread = rustix::thread::gettid().as_raw_nonzero().to_string();
-    let done = Command::new("chrt").args(["--idle", "--pid", "0", &thread]).status().unwrap();
-    assert!(done.success(), "chrt: {done}");
-}
-
-#[cfg(not(target_os = "linux"))]
-fn idle() {}

@@ -12,6 +12,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinSet;
 
 use super::attackers::Attackers;
+use super::cores;
 use super::honest::{Honest, Latency};
 use crate::harness::program::Service;
 use crate::harness::{Home, Server, serve_on, until};
@@ -67,6 +68,10 @@ impl Stage {
     /// One whose service has these settings over the others.
     pub async fn with(settings: &[Setting]) -> Self {
         raise_files();
+        let table = std::env::var_os("HOSTILE_TABLE");
+        if table.is_some() {
+            cores::defend();
+        }
         let (home, server) = (Home::new(), Server::start("").await);
         let mut start = serve_on(&home, &server).env("ROLLCALL__LIMITS__ENABLED", "false");
         for (name, _) in [HEADER_TIMEOUT, BODY_TIMEOUT, WRITE_TIMEOUT] {
@@ -81,7 +86,6 @@ impl Stage {
         let honest = Honest::join(&service).await;
         // What is made at first use is made.
         honest.watch(&service, 1, || true).await;
-        let table = std::env::var_os("HOSTILE_TABLE");
         let attackers = Attackers::new(table.is_some());
         Self { service, honest, attackers, table, _server: server, _home: home }
     }
