@@ -1,14 +1,15 @@
 //! Request bodies: read within a limit and a time, parsed into fields, wiped afterwards.
 
+use std::borrow::Cow;
 use std::cell::Cell;
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::Body;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use thiserror::Error;
 use tokio::time::timeout;
@@ -98,9 +99,12 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
-/// The fields of a JSON object, with strings that are wiped.
+/// What requests may ask for. Other keys are ignored.
+const KNOWN: [&str; 3] = ["name", "email", "password"];
+
+/// The known fields of a JSON object, with strings that are wiped.
 #[derive(Default)]
-pub struct Fields(BTreeMap<String, Value>);
+pub struct Fields(BTreeMap<&'static str, Value>);
 
 enum Value {
     Text(Zeroizing<String>),
@@ -123,7 +127,8 @@ impl Fields {
     pub fn parse(bytes: &[u8]) -> Result<Self, BodyError> {
         let has_duplicate = Cell::new(false);
         let mut input = serde_json::Deserializer::from_slice(bytes);
-        let parsed = Parser(&has_duplicate).deserialize(&mut input).and_then(|value| input.end().map(|()| value));
+        let parser = Parser { has_duplicate: &has_duplicate, wanted: Wanted::Fields };
+        let parsed = parser.deserialize(&mut input).and_then(|value| input.end().map(|()| value));
         match parsed {
             Ok(Value::Object(fields)) => Ok(fields),
             Ok(_) => Err(BodyError::NotAnObject),
@@ -145,9 +150,25 @@ impl Fields {
     }
 }
 
-/// Reads any JSON value, and remembers where an object has a key twice, which `serde_json` itself lets pass.
+/// Reads any JSON value, and remembers where an object has a key twice, which `serde_json` itself lets pass. It copies
+/// nothing but what is wanted, so that a body of thousands of keys or items is soon refused.
 #[derive(Clone, Copy)]
-struct Parser<'a>(&'a Cell<bool>);
+struct Parser<'a> {
+    has_duplicate: &'a Cell<bool>,
+    wanted: Wanted,
+}
+
+/// What is of use in a value.
+#[derive(Clone, Copy, PartialEq)]
+enum Wanted {
+    Fields,
+    Text,
+    Nothing,
+}
+
+/// A key as it stands in the body, unless it has escapes.
+#[derive(PartialEq, Eq, Hash, Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'de> DeserializeSeed<'de> for Parser<'_> {
     type Value = Value;
@@ -165,11 +186,10 @@ impl<'de> Visitor<'de> for Parser<'_> {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(Value::Text(Zeroizing::new(text.to_owned())))
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<Value, E> {
-        Ok(Value::Text(Zeroizing::new(text)))
+        Ok(match self.wanted {
+            Wanted::Text => Value::Text(Zeroizing::new(text.to_owned())),
+            Wanted::Fields | Wanted::Nothing => Value::Other,
+        })
     }
 
     fn visit_unit<E>(self) -> Result<Value, E> {
@@ -193,18 +213,24 @@ impl<'de> Visitor<'de> for Parser<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        while items.next_element_seed(self)?.is_some() {}
+        let item = Self { wanted: Wanted::Nothing, ..self };
+        while items.next_element_seed(item)?.is_some() {}
         Ok(Value::Other)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let mut fields = Fields::default();
-        while let Some(key) = entries.next_key::<String>()? {
-            let Entry::Vacant(slot) = fields.0.entry(key) else {
-                self.0.set(true);
+        let (mut fields, mut keys) = (Fields::default(), HashSet::new());
+        while let Some(Key(key)) = entries.next_key()? {
+            let known = KNOWN.into_iter().find(|known| self.wanted == Wanted::Fields && *known == key);
+            if !keys.insert(key) {
+                self.has_duplicate.set(true);
                 return Err(A::Error::custom("duplicate key"));
-            };
-            slot.insert(entries.next_value_seed(self)?);
+            }
+            let wanted = known.map_or(Wanted::Nothing, |_| Wanted::Text);
+            let value = entries.next_value_seed(Self { wanted, ..self })?;
+            if let Some(known) = known {
+                fields.0.insert(known, value);
+            }
         }
         Ok(Value::Object(fields))
     }
@@ -216,13 +242,21 @@ mod tests {
 
     #[test]
     fn strings_are_taken_out_and_other_types_told_apart() {
-        let mut fields = Fields::parse(br#"{"a": "x\u00e9", "n": null, "i": 1, "o": {"a": 1}, "l": []}"#).unwrap();
-        assert_eq!(fields.take("a").map(|text| text.to_string()).as_deref(), Ok("xé"));
-        assert_eq!(fields.take("n"), Err(NotText::Missing));
-        assert_eq!(fields.take("z"), Err(NotText::Missing));
-        for key in ["i", "o", "l"] {
-            assert_eq!(fields.take(key), Err(NotText::OtherType), "{key}");
+        let mut fields = Fields::parse(br#"{"\u006eame": "x\u00e9", "email": null, "other": "text"}"#).unwrap();
+        assert_eq!(fields.take("name").map(|text| text.to_string()).as_deref(), Ok("xé"));
+        for key in ["name", "email", "password", "other"] {
+            assert_eq!(fields.take(key), Err(NotText::Missing), "{key}");
         }
+        for value in ["1", "-1", "1.5", "true", "{}", "{\"name\": \"x\"}", "[]", "[\"x\"]"] {
+            let mut fields = Fields::parse(format!("{{\"name\": {value}}}").as_bytes()).unwrap();
+            assert_eq!(fields.take("name"), Err(NotText::OtherType), "{value}");
+        }
+    }
+
+    #[test]
+    fn only_the_outermost_object_has_fields() {
+        let mut fields = Fields::parse(br#"{"other": {"name": "x"}, "more": [{"name": "x"}]}"#).unwrap();
+        assert_eq!(fields.take("name"), Err(NotText::Missing));
     }
 
     #[test]
