@@ -4,8 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{
-    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Metrics, Pool, QueueMode, RecyclingMethod, Runtime,
-    Timeouts,
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Metrics, Pool, RecyclingMethod, Runtime, Timeouts,
 };
 use tokio::time::timeout;
 use tokio_postgres::Config;
@@ -46,8 +45,6 @@ pub(super) fn build(mut settings: Config, config: &config::Database) -> Result<P
     let hosts = hosts(&mut settings, config)?;
     Pool::builder(Manager::from_connect(settings, hosts, recycling))
         .max_size(config.pool_size)
-        // The one that was used last, again: its server process has what it needs in the caches of a core.
-        .queue_mode(QueueMode::Lifo)
         .runtime(Runtime::Tokio1)
         // Connecting has time limits of its own, one for each address.
         .timeouts(Timeouts { wait: Some(config.timeout), create: None, recycle: Some(config.connect_timeout) })
