@@ -7,26 +7,26 @@
 //! What is served is any `AsyncRead + AsyncWrite`: a TCP stream, or TLS over one. The connection closes at once where its
 //! network has too many already.
 
+mod http2;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use hyper::Request;
 use hyper::body::{Body, Incoming};
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::yield_now;
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -48,15 +48,6 @@ const LINGER: Duration = Duration::from_millis(300);
 const LOOK: Duration = Duration::from_millis(250);
 /// For the last bytes to a client that is about to be left.
 const FAREWELL: Duration = Duration::from_millis(500);
-/// Streams that one HTTP/2 connection may have open.
-const H2_STREAMS: u32 = 128;
-/// Frames of a client's that are errors of one stream, before they are the connection's: each has the service cancel a
-/// request that it has begun.
-const H2_ERRORS: usize = 64;
-/// How far headers may go over the limit before hyper itself refuses them, bare of the service's words: what lies between is
-/// refused by the service. In limits.
-const H2_HEADER_LISTS: usize = 4;
-
 /// What stands between the listener and the service.
 #[derive(Debug, Clone)]
 pub struct Entrance {
@@ -97,7 +88,7 @@ struct Connections {
     service: Arc<Service>,
     entrance: Entrance,
     http1: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
+    http2: http2::Builder,
     slots: Arc<Semaphore>,
     /// Parts of `LOOK`: hundreds of connections that come in one moment would otherwise be left in one, and keep everyone else
     /// waiting.
@@ -114,14 +105,6 @@ impl Connections {
         // Without a timer hyper has no timeouts at all.
         let mut http1 = http1::Builder::new();
         http1.timer(Clock).header_read_timeout(config.header_timeout).max_buf_size(config.header_max_bytes);
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
-        http2
-            .timer(TokioTimer::new())
-            .keep_alive_interval(config.header_timeout)
-            .keep_alive_timeout(config.header_timeout)
-            .max_concurrent_streams(H2_STREAMS)
-            .max_local_error_reset_streams(H2_ERRORS)
-            .max_header_list_size(u32::try_from(H2_HEADER_LISTS * config.header_max_bytes).unwrap_or(u32::MAX));
         let slots = Arc::new(Semaphore::new(config.max_connections));
         let (open, closing) = (TaskTracker::new(), CancellationToken::new());
         let config::Server { header_timeout, drain_timeout, .. } = *config;
@@ -129,7 +112,7 @@ impl Connections {
             service,
             entrance,
             http1,
-            http2,
+            http2: http2::builder(config),
             slots,
             spread: Spread::new(LOOK),
             header_timeout,
@@ -275,7 +258,7 @@ impl Connections {
                         return Ok(Some(parts.io.into_inner().reopen(&parts.read_buf)));
                     }
                     if is_closing {
-                        Pin::new(&mut connection).graceful_shutdown();
+                        std::pin::Pin::new(&mut connection).graceful_shutdown();
                     }
                     watch.push(self.watch(LOOK, is_closing));
                 }
@@ -289,36 +272,6 @@ impl Connections {
             () = sleep(until_look) => is_closing,
             () = self.closing.cancelled(), if !is_closing => true,
         }
-    }
-
-    /// HTTP/2 connections are few and busy: each is one client's, or a proxy's for many. One on which nothing was asked for
-    /// a while is told to go, and has until `server.drain_timeout_ms` to take what it has asked for.
-    async fn serve_http2<S>(&self, wire: Wire<S>, peer: IpAddr) -> Result<(), hyper::Error>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let service = Arc::clone(&self.service);
-        let asked = Arc::new(AtomicBool::new(true));
-        let asking = Arc::clone(&asked);
-        let respond = move |request| {
-            let service = Arc::clone(&service);
-            asking.store(true, Ordering::Relaxed);
-            async move { Ok::<_, Infallible>(service.answer(request, peer).await) }
-        };
-        let mut connection = self.http2.serve_connection(TokioIo::new(wire), service_fn(respond));
-        let mut looks = interval(self.header_timeout);
-        loop {
-            tokio::select! {
-                ended = &mut connection => return ended,
-                _ = looks.tick() => if !asked.swap(false, Ordering::Relaxed) { break },
-                () = self.closing.cancelled() => {
-                    Pin::new(&mut connection).graceful_shutdown();
-                    return connection.await;
-                }
-            }
-        }
-        Pin::new(&mut connection).graceful_shutdown();
-        timeout(self.drain_timeout, connection).await.unwrap_or(Ok(()))
     }
 }
 

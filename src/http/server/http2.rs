@@ -1,0 +1,74 @@
+//! HTTP/2 connections, for as long as they last: few and busy, each is one client's, or a proxy's for many.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{interval, timeout};
+
+use super::Connections;
+use crate::config;
+use crate::http::wire::Wire;
+
+/// Streams that may be open.
+const STREAMS: u32 = 128;
+/// Frames of a client's that are errors of one stream, before they are the connection's: each has the service cancel a
+/// request that it has begun.
+const ERRORS: usize = 64;
+/// How far headers may go over the limit before hyper itself refuses them, bare of the service's words: what lies between is
+/// refused by the service. In limits.
+const HEADER_LISTS: usize = 4;
+
+/// What serves HTTP/2.
+pub(super) type Builder = http2::Builder<TokioExecutor>;
+
+/// hyper, with the service's limits.
+pub(super) fn builder(config: &config::Server) -> Builder {
+    let mut http2 = Builder::new(TokioExecutor::new());
+    http2
+        .timer(TokioTimer::new())
+        .keep_alive_interval(config.header_timeout)
+        .keep_alive_timeout(config.header_timeout)
+        .max_concurrent_streams(STREAMS)
+        .max_local_error_reset_streams(ERRORS)
+        .max_header_list_size(u32::try_from(HEADER_LISTS * config.header_max_bytes).unwrap_or(u32::MAX));
+    http2
+}
+
+impl Connections {
+    /// Serves one. Where nothing was asked for a while it is told to go, and has until `server.drain_timeout_ms` to take what
+    /// it has asked for.
+    pub(super) async fn serve_http2<S>(&self, wire: Wire<S>, peer: IpAddr) -> Result<(), hyper::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let service = Arc::clone(&self.service);
+        let asked = Arc::new(AtomicBool::new(true));
+        let asking = Arc::clone(&asked);
+        let respond = move |request| {
+            let service = Arc::clone(&service);
+            asking.store(true, Ordering::Relaxed);
+            async move { Ok::<_, Infallible>(service.answer(request, peer).await) }
+        };
+        let mut connection = self.http2.serve_connection(TokioIo::new(wire), service_fn(respond));
+        let mut looks = interval(self.header_timeout);
+        loop {
+            tokio::select! {
+                ended = &mut connection => return ended,
+                _ = looks.tick() => if !asked.swap(false, Ordering::Relaxed) { break },
+                () = self.closing.cancelled() => {
+                    Pin::new(&mut connection).graceful_shutdown();
+                    return connection.await;
+                }
+            }
+        }
+        Pin::new(&mut connection).graceful_shutdown();
+        timeout(self.drain_timeout, connection).await.unwrap_or(Ok(()))
+    }
+}
