@@ -99,7 +99,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
-/// What requests may ask for. Other keys are ignored.
+/// The keys that some route reads. Others are ignored.
 const KNOWN: [&str; 3] = ["name", "email", "password"];
 
 /// The known fields of a JSON object, with strings that are wiped.

@@ -2,7 +2,7 @@
 //!
 //! hyper sets a timer before each request's head and drops it after, which takes a lock that all threads share. Here nobody
 //! is woken: whoever serves a connection polls it now and then (the `LOOK` of its server), and what is over by then is
-//! found to be over.
+//! found to be over. Timeouts that begin together end apart ([`Spread`]).
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
