@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use hyper::body::Body;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use thiserror::Error;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
@@ -20,6 +20,10 @@ use crate::domain::user::NotText;
 /// How much of a body over the limit is read and thrown away before the refusal, in bodies of the size of the limit: a client
 /// that is still sending would otherwise see a reset instead of the answer.
 const DISCARDED_BODIES: usize = 16;
+
+/// How many values a body may have, at all depths together. A worker thread answers nobody else while it reads one, and reads
+/// so many in less than 0.2 ms.
+pub const MAX_VALUES: usize = 1000;
 
 /// Why a body can't be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -45,6 +49,9 @@ pub enum BodyError {
     /// An object in it has a key twice.
     #[error("the body has a key twice")]
     DuplicateKey,
+    /// More than [`MAX_VALUES`] in it.
+    #[error("the body has too many values")]
+    TooManyValues,
 }
 
 /// Reads the body of a request and its top-level fields.
@@ -99,12 +106,31 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
-/// The keys that some route reads. Others are ignored.
-const KNOWN: [&str; 3] = ["name", "email", "password"];
+/// A field that some route reads. Others are ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Field {
+    /// `name`.
+    Name,
+    /// `email`.
+    Email,
+    /// `password`.
+    Password,
+}
 
-/// The known fields of a JSON object, with strings that are wiped.
+impl Field {
+    fn of(key: &str) -> Option<Self> {
+        match key {
+            "name" => Some(Self::Name),
+            "email" => Some(Self::Email),
+            "password" => Some(Self::Password),
+            _ => None,
+        }
+    }
+}
+
+/// The fields of a JSON object, with strings that are wiped.
 #[derive(Default)]
-pub struct Fields(BTreeMap<&'static str, Value>);
+pub struct Fields(BTreeMap<Field, Value>);
 
 enum Value {
     Text(Zeroizing<String>),
@@ -120,29 +146,28 @@ impl fmt::Debug for Fields {
 }
 
 impl Fields {
-    /// Parses a JSON object in which no object has a key twice.
+    /// Parses a JSON object of at most [`MAX_VALUES`] values in which no object has a key twice.
     ///
     /// # Errors
-    /// [`BodyError::NotJson`], [`BodyError::NotAnObject`], [`BodyError::DuplicateKey`].
+    /// [`BodyError::NotJson`], [`BodyError::NotAnObject`], [`BodyError::DuplicateKey`], [`BodyError::TooManyValues`].
     pub fn parse(bytes: &[u8]) -> Result<Self, BodyError> {
-        let has_duplicate = Cell::new(false);
+        let rules = Rules { values_left: Cell::new(MAX_VALUES), broken: Cell::new(None) };
         let mut input = serde_json::Deserializer::from_slice(bytes);
-        let parser = Parser { has_duplicate: &has_duplicate, wanted: Wanted::Fields };
+        let parser = Parser { rules: &rules, wanted: Wanted::Fields };
         let parsed = parser.deserialize(&mut input).and_then(|value| input.end().map(|()| value));
         match parsed {
             Ok(Value::Object(fields)) => Ok(fields),
             Ok(_) => Err(BodyError::NotAnObject),
-            Err(_) if has_duplicate.get() => Err(BodyError::DuplicateKey),
-            Err(_) => Err(BodyError::NotJson),
+            Err(_) => Err(rules.broken.get().unwrap_or(BodyError::NotJson)),
         }
     }
 
-    /// Takes the string of `key` out.
+    /// Takes the string of `field` out.
     ///
     /// # Errors
     /// [`NotText`] where there is none.
-    pub fn take(&mut self, key: &str) -> Result<Zeroizing<String>, NotText> {
-        match self.0.remove(key).ok_or(NotText::Missing)? {
+    pub fn take(&mut self, field: Field) -> Result<Zeroizing<String>, NotText> {
+        match self.0.remove(&field).ok_or(NotText::Missing)? {
             Value::Text(text) => Ok(text),
             Value::Null => Err(NotText::Missing),
             Value::Object(_) | Value::Other => Err(NotText::OtherType),
@@ -150,11 +175,29 @@ impl Fields {
     }
 }
 
-/// Reads any JSON value, and remembers where an object has a key twice, which `serde_json` itself lets pass. It copies
-/// nothing but what is wanted, so that a body of thousands of keys or items is soon refused.
+/// What `serde_json` itself lets pass: how many values there may still be, and the first rule that was broken.
+struct Rules {
+    values_left: Cell<usize>,
+    broken: Cell<Option<BodyError>>,
+}
+
+impl Rules {
+    fn refuse<E: serde::de::Error>(&self, error: BodyError) -> E {
+        self.broken.set(Some(error));
+        E::custom(error)
+    }
+
+    fn count<E: serde::de::Error>(&self) -> Result<(), E> {
+        let left = self.values_left.get().checked_sub(1).ok_or_else(|| self.refuse(BodyError::TooManyValues))?;
+        self.values_left.set(left);
+        Ok(())
+    }
+}
+
+/// Reads any JSON value by the rules, and copies nothing but what is wanted.
 #[derive(Clone, Copy)]
 struct Parser<'a> {
-    has_duplicate: &'a Cell<bool>,
+    rules: &'a Rules,
     wanted: Wanted,
 }
 
@@ -167,13 +210,14 @@ enum Wanted {
 }
 
 /// A key as it stands in the body, unless it has escapes.
-#[derive(PartialEq, Eq, Hash, Deserialize)]
+#[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'de> DeserializeSeed<'de> for Parser<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<Value, D::Error> {
+        self.rules.count()?;
         input.deserialize_any(self)
     }
 }
@@ -219,18 +263,20 @@ impl<'de> Visitor<'de> for Parser<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let (mut fields, mut keys) = (Fields::default(), HashSet::new());
+        let (mut fields, mut keys) = (Fields::default(), Vec::new());
         while let Some(Key(key)) = entries.next_key()? {
-            let known = KNOWN.into_iter().find(|known| self.wanted == Wanted::Fields && *known == key);
-            if !keys.insert(key) {
-                self.has_duplicate.set(true);
-                return Err(A::Error::custom("duplicate key"));
-            }
-            let wanted = known.map_or(Wanted::Nothing, |_| Wanted::Text);
+            let field = Field::of(&key).filter(|_| self.wanted == Wanted::Fields);
+            keys.push(key);
+            let wanted = field.map_or(Wanted::Nothing, |_| Wanted::Text);
             let value = entries.next_value_seed(Self { wanted, ..self })?;
-            if let Some(known) = known {
-                fields.0.insert(known, value);
+            if let Some(field) = field {
+                fields.0.insert(field, value);
             }
+        }
+        // A hash set would cost three times as much, and hash a long key again each time it grows.
+        keys.sort_unstable();
+        if !keys.is_sorted_by(|one, next| one < next) {
+            return Err(self.rules.refuse(BodyError::DuplicateKey));
         }
         Ok(Value::Object(fields))
     }
@@ -243,20 +289,32 @@ mod tests {
     #[test]
     fn strings_are_taken_out_and_other_types_told_apart() {
         let mut fields = Fields::parse(br#"{"\u006eame": "x\u00e9", "email": null, "other": "text"}"#).unwrap();
-        assert_eq!(fields.take("name").map(|text| text.to_string()).as_deref(), Ok("xé"));
-        for key in ["name", "email", "password", "other"] {
-            assert_eq!(fields.take(key), Err(NotText::Missing), "{key}");
+        assert_eq!(fields.take(Field::Name).map(|text| text.to_string()).as_deref(), Ok("xé"));
+        for field in [Field::Name, Field::Email, Field::Password] {
+            assert_eq!(fields.take(field), Err(NotText::Missing), "{field:?}");
         }
         for value in ["1", "-1", "1.5", "true", "{}", "{\"name\": \"x\"}", "[]", "[\"x\"]"] {
             let mut fields = Fields::parse(format!("{{\"name\": {value}}}").as_bytes()).unwrap();
-            assert_eq!(fields.take("name"), Err(NotText::OtherType), "{value}");
+            assert_eq!(fields.take(Field::Name), Err(NotText::OtherType), "{value}");
         }
     }
 
     #[test]
     fn only_the_outermost_object_has_fields() {
         let mut fields = Fields::parse(br#"{"other": {"name": "x"}, "more": [{"name": "x"}]}"#).unwrap();
-        assert_eq!(fields.take("name"), Err(NotText::Missing));
+        assert_eq!(fields.take(Field::Name), Err(NotText::Missing));
+    }
+
+    #[test]
+    fn values_are_counted_at_all_depths() {
+        // The object, the array and its other items.
+        let of = |values: usize| format!("{{\"a\": [{}{{}}]}}", "[],".repeat(values - 3));
+        assert!(Fields::parse(of(MAX_VALUES).as_bytes()).is_ok());
+        assert_eq!(Fields::parse(of(MAX_VALUES + 1).as_bytes()).err(), Some(BodyError::TooManyValues));
+        let keys: Vec<_> = (0..MAX_VALUES).map(|n| format!("\"{n}\":0")).collect();
+        let of = |keys: &[String]| format!("{{{}}}", keys.join(","));
+        assert!(Fields::parse(of(&keys[1..]).as_bytes()).is_ok());
+        assert_eq!(Fields::parse(of(&keys).as_bytes()).err(), Some(BodyError::TooManyValues));
     }
 
     #[test]

@@ -113,6 +113,7 @@ impl From<BodyError> for Refusal {
             BodyError::DuplicateKey => Self::DUPLICATE_KEY,
             BodyError::Incomplete => Self::INCOMPLETE_BODY,
             BodyError::TooLarge => Self::PAYLOAD_TOO_LARGE,
+            BodyError::TooManyValues => Self::TOO_MANY_VALUES,
             BodyError::TooSlow => Self::REQUEST_TIMEOUT,
             BodyError::NotJsonType => Self::UNSUPPORTED_MEDIA_TYPE,
         }

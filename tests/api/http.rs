@@ -163,6 +163,20 @@ async fn a_body_may_be_as_long_as_the_limit_and_no_longer() {
 }
 
 #[tokio::test]
+async fn a_body_may_have_a_thousand_values_and_no_more() {
+    let app = TestApp::start().await;
+    // The object, its three fields and the array.
+    let with_items = |items: usize| {
+        let mut body = john();
+        body["other"] = vec![0; items].into();
+        body.to_string()
+    };
+    app.post_bytes(REGISTER, with_items(995)).await.expect_json(201);
+    app.post_bytes(REGISTER, with_items(996)).await.expect_refusal(413, "too_many_values");
+    app.post_bytes(LOGIN, with_items(996)).await.expect_refusal(413, "too_many_values");
+}
+
+#[tokio::test]
 async fn a_chunked_body_counts_against_the_limit_too() {
     let app = TestApp::with(&[("server.body_max_bytes", "1024")]).await;
     let mut wire = Wire::open(app.addr).await;

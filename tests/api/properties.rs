@@ -14,7 +14,7 @@ use rollcall::domain::name::Name;
 use rollcall::domain::password::Password;
 use rollcall::domain::user::{NotText, User};
 use rollcall::hashing::mcf::Mcf;
-use rollcall::http::body::{BodyError, Fields};
+use rollcall::http::body::{BodyError, Field, Fields, MAX_VALUES};
 use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 use crate::harness::TestDatabase;
 
 /// What bodies are read for.
-const KNOWN: [&str; 3] = ["name", "email", "password"];
+const KNOWN: [(&str, Field); 3] = [("name", Field::Name), ("email", Field::Email), ("password", Field::Password)];
 
 /// Text that is nearly an address, with one oddity or another.
 fn nearly_email() -> impl Strategy<Value = String> {
@@ -38,7 +38,7 @@ fn nearly_email() -> impl Strategy<Value = String> {
 
 /// One of the keys that are known, or any other.
 fn key() -> impl Strategy<Value = String> {
-    prop_oneof![select(&KNOWN).prop_map(str::to_owned), any::<String>()]
+    prop_oneof![select(&KNOWN).prop_map(|(key, _)| key.to_owned()), any::<String>()]
 }
 
 /// JSON of any shape, whose objects have no key twice.
@@ -67,15 +67,14 @@ fn expect_fields(text: &str, value: &Value) -> Result<(), TestCaseError> {
         return Ok(());
     };
     let mut fields = parsed.map_err(|error| TestCaseError::fail(format!("{error}: {text}")))?;
-    for (key, value) in object {
-        let expected = match value {
-            _ if !KNOWN.contains(&key.as_str()) => Err(NotText::Missing),
-            Value::String(text) => Ok(text.clone()),
-            Value::Null => Err(NotText::Missing),
-            _ => Err(NotText::OtherType),
+    for (key, field) in KNOWN {
+        let expected = match object.get(key) {
+            Some(Value::String(text)) => Ok(text.clone()),
+            None | Some(Value::Null) => Err(NotText::Missing),
+            Some(_) => Err(NotText::OtherType),
         };
-        prop_assert_eq!(fields.take(key).map(|text| text.to_string()), expected);
-        prop_assert_eq!(fields.take(key).err(), Some(NotText::Missing), "taken out once");
+        prop_assert_eq!(fields.take(field).map(|text| text.to_string()), expected);
+        prop_assert_eq!(fields.take(field).err(), Some(NotText::Missing), "taken out once");
     }
     Ok(())
 }
@@ -152,6 +151,17 @@ proptest! {
     fn fields_are_what_serde_json_reads_where_no_key_comes_twice(value in json()) {
         expect_fields(&value.to_string(), &value)?;
         expect_fields(&serde_json::to_string_pretty(&value).unwrap(), &value)?;
+    }
+
+    #[test]
+    fn values_are_counted_whatever_they_are(values in vec(json(), 0..2 * MAX_VALUES / 9)) {
+        fn count(value: &Value) -> usize {
+            1 + value.as_array().into_iter().flatten().map(count).sum::<usize>()
+                + value.as_object().into_iter().flatten().map(|(_, value)| count(value)).sum::<usize>()
+        }
+        let body = serde_json::json!({"values": values});
+        let expected = (count(&body) > MAX_VALUES).then_some(BodyError::TooManyValues);
+        prop_assert_eq!(Fields::parse(body.to_string().as_bytes()).err(), expected);
     }
 
     #[test]

@@ -46,6 +46,7 @@ fn document() -> utoipa::openapi::OpenApi {
             Refusal::INCOMPLETE_BODY,
             Refusal::REQUEST_TIMEOUT,
             Refusal::PAYLOAD_TOO_LARGE,
+            Refusal::TOO_MANY_VALUES,
             Refusal::UNSUPPORTED_MEDIA_TYPE,
             Refusal::RATE_LIMITED,
             Refusal::OVERLOADED,

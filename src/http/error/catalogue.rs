@@ -42,6 +42,9 @@ impl Refusal {
     /// 413: the body is over the limit.
     pub const PAYLOAD_TOO_LARGE: Self =
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body is too large").closing();
+    /// 413: the body has more values than one needs.
+    pub const TOO_MANY_VALUES: Self =
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many_values", "The body has more than 1000 values");
     /// 415: the body is declared as something else than JSON.
     pub const UNSUPPORTED_MEDIA_TYPE: Self = Self::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -16,7 +16,7 @@ use crate::domain::Violation;
 use crate::domain::email::Email;
 use crate::domain::password::Password;
 use crate::domain::user::{Account, NotText};
-use crate::http::body::Fields;
+use crate::http::body::{Field, Fields};
 use crate::http::client::Client;
 use crate::http::error::Refusal;
 use crate::http::reply::{Reply, UserBody};
@@ -85,7 +85,7 @@ pub(in crate::http) async fn handle(handles: &Handles, client: Client, mut field
 
 /// Both strings. An empty address is none at all; an empty password is a wrong one.
 fn credentials(fields: &mut Fields) -> Result<(Zeroizing<String>, Zeroizing<String>), Refusal> {
-    let (email, password) = (fields.take("email"), fields.take("password"));
+    let (email, password) = (fields.take(Field::Email), fields.take(Field::Password));
     if email == Err(NotText::Missing) || password == Err(NotText::Missing) || email.as_ref().is_ok_and(|e| e.is_empty())
     {
         return Err(Refusal::MISSING_CREDENTIALS);

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::actors::Handles;
 use crate::actors::user::Registration;
 use crate::domain::user::{NewUser, RegistrationFields};
-use crate::http::body::Fields;
+use crate::http::body::{Field, Fields};
 use crate::http::client::Client;
 use crate::http::error::Refusal;
 use crate::http::reply::{Reply, UserBody};
@@ -51,9 +51,9 @@ pub struct RegisterReply<'a> {
 )]
 pub(in crate::http) async fn handle(handles: &Handles, client: Client, mut fields: Fields) -> Result<Reply, Refusal> {
     let NewUser { name, email, password } = NewUser::parse(RegistrationFields {
-        name: fields.take("name"),
-        email: fields.take("email"),
-        password: fields.take("password"),
+        name: fields.take(Field::Name),
+        email: fields.take(Field::Email),
+        password: fields.take(Field::Password),
     })?;
     let password_hash = handles.hasher.hash(password).await?;
     let registration = Registration { name, email, password_hash, network: client.network };

@@ -42,9 +42,21 @@ async fn numbers_beyond_all_bounds_are_400() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_and_items_without_number_are_read_and_refused() {
-    let keys: Vec<_> = (0..5_000).map(|n| format!("\"k{n}\":{n}")).collect();
-    let bodies =
-        vec![format!("{{{},\"k1\":0}}", keys.join(",")), format!("{{\"a\":[{}0],\"a\":1}}", "[],".repeat(20_000))];
-    refused("5,000 keys, 20,000 items", "400", bodies, 400, "duplicate_key").await;
+async fn keys_and_items_without_number_are_413() {
+    let bodies = vec![format!("{{{}}}", keys(5_000)), format!("{{\"a\":[{}0]}}", "[],".repeat(20_000))];
+    refused("5,000 keys, 20,000 items", "413", bodies, 413, "too_many_values").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_and_items_to_the_last_that_may_be_are_read() {
+    let bodies = vec![
+        format!("{{{},\"k1\":0}}", keys(999)),
+        format!("{{\"a\":[{}0],\"a\":1}}", "[],".repeat(990)),
+        format!("{{\"{}\":0,{},\"k1\":0}}", "k".repeat(45_000), keys(998)),
+    ];
+    refused("1,000 keys or items", "400", bodies, 400, "duplicate_key").await;
+}
+
+fn keys(count: usize) -> String {
+    (0..count).map(|n| format!("\"k{n}\":{n}")).collect::<Vec<_>>().join(",")
 }
