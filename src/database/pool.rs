@@ -69,6 +69,7 @@ fn hosts(settings: &mut Config, config: &config::Database) -> Result<Hosts, TlsE
 }
 
 /// What a connection begins with. The server gives up when the caller does, so that an abandoned statement holds no lock. A
+/// statement is planned once: for arrays of few values PostgreSQL would plan it each time, which costs more than to run it. A
 /// plan that was made when a table was small is kept while it grows, so none may read all of it; and the cost that rules
 /// that out must not look like one that compiling the statement would be worth, on servers that do that (from 11 on). A
 /// bitmap of rows to visit is worth making for thousands of them, not for those of one batch.
@@ -78,7 +79,9 @@ fn opening(config: &config::Database) -> String {
         "SET statement_timeout = {timeout};
         SET enable_seqscan = off;
         SET enable_bitmapscan = off;
-        SELECT set_config('jit', 'off', false) WHERE current_setting('jit', true) IS NOT NULL"
+        SELECT set_config(name, value, false)
+        FROM (VALUES ('jit', 'off'), ('plan_cache_mode', 'force_generic_plan')) AS wanted (name, value)
+        WHERE current_setting(name, true) IS NOT NULL"
     )
 }
 

@@ -1,6 +1,12 @@
 //! How PostgreSQL finds the rows that requests ask for.
 
-use crate::harness::{TestApp, until};
+use std::path::Path;
+
+use rollcall::config::Config;
+use rollcall::database::Database;
+use uuid::Uuid;
+
+use crate::harness::{SECRET, TestApp, TestDatabase, until};
 
 /// A service's connections keep the plans that they made when the tables were small. Where those read whole tables, a
 /// database that grows by thousands of users a second answers ever more slowly, until its statistics are made anew.
@@ -23,4 +29,21 @@ async fn rows_are_found_by_an_index_in_the_smallest_table_too() {
         .await;
         assert_eq!(scans("seq_scan", table).await, 0, "the whole of {table} was read");
     }
+}
+
+/// Left to itself, PostgreSQL plans a lookup of few rows each time, which costs more than to run it.
+#[tokio::test]
+async fn lookups_are_planned_once() {
+    let db = TestDatabase::migrated().await;
+    let config = Config::with(&[("database.url", db.url().as_str()), ("tokens.secret", SECRET)]).unwrap();
+    let database = Database::open(&config.database, Path::new("unused")).await.unwrap();
+    let client = database.pool.get().await.unwrap();
+    let sql = "SELECT name FROM users WHERE user_id = ANY($1)";
+    let lookup = client.prepare_cached(sql).await.unwrap();
+    for count in [1, 16, 1] {
+        client.query(&lookup, &[&vec![Uuid::new_v4(); count]]).await.unwrap();
+    }
+    let counts = "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement = $1";
+    let plans = client.query_one(counts, &[&sql]).await.unwrap();
+    assert_eq!((plans.get::<_, i64>(0), plans.get::<_, i64>(1)), (3, 0));
 }
