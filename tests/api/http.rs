@@ -2,6 +2,7 @@
 
 use http_body_util::Full;
 use hyper::Version;
+use rollcall::http::body::MAX_VALUES;
 use serde_json::json;
 
 use crate::harness::api::john;
@@ -172,7 +173,9 @@ async fn a_body_may_have_a_thousand_values_and_no_more() {
         body.to_string()
     };
     app.post_bytes(REGISTER, with_items(995)).await.expect_json(201);
-    app.post_bytes(REGISTER, with_items(996)).await.expect_refusal(413, "too_many_values");
+    let refused = app.post_bytes(REGISTER, with_items(996)).await;
+    refused.expect_refusal(413, "too_many_values");
+    assert!(refused.expect_json(413)["message"].as_str().unwrap().contains(&MAX_VALUES.to_string()));
     app.post_bytes(LOGIN, with_items(996)).await.expect_refusal(413, "too_many_values");
 }
 

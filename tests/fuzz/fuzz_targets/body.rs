@@ -23,7 +23,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(taken.as_ref().ok().map(|text| text.as_str()), plain[key].as_str(), "{key}");
         taken
     };
-    let parsed = NewUser::parse(RegistrationFields { 
+    let parsed = NewUser::parse(RegistrationFields {
         name: take(Field::Name, "name"),
         email: take(Field::Email, "email"),
         password: take(Field::Password, "password"),
