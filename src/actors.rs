@@ -21,7 +21,7 @@ use thiserror::Error;
 use crate::config;
 use crate::domain::pseudonym::Pseudonyms;
 use crate::hashing::engine::Engines;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Health, Metrics};
 
 pub use attempts::AttemptsHandle;
 pub use audit::AuditHandle;
@@ -113,7 +113,7 @@ pub async fn start(
     pseudonyms: &Arc<Pseudonyms>,
     (pool, replica): (Pool, Option<Pool>),
     engines: Engines,
-    metrics: &Arc<Metrics>,
+    (metrics, health): (&Arc<Metrics>, &Arc<Health>),
 ) -> Result<(Handles, ActorCell), SpawnErr> {
     let (attempts, attempts_part) = attempts::part(pool.clone(), config, Arc::clone(pseudonyms), metrics);
     let (audit, audit_part) = audit::part(pool.clone(), config, pseudonyms, metrics);
@@ -122,6 +122,6 @@ pub async fn start(
         .map_err(|error| SpawnErr::StartupFailed(error.to_string().into()))?;
     let (tokens, token_part) = token::part(keyring);
     let parts = vec![user_part, attempts_part, hasher_part, token_part, audit_part];
-    let supervisor = supervisor::start(parts, Arc::clone(metrics)).await?;
+    let supervisor = supervisor::start(parts, Arc::clone(health)).await?;
     Ok((Handles { users, attempts, hasher, tokens, audit }, supervisor))
 }

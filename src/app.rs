@@ -24,7 +24,7 @@ use crate::http::limits::Limits;
 use crate::http::limits::shared::SharedError;
 use crate::http::service::Service;
 use crate::http::tls::{Tls, TlsError};
-use crate::telemetry::{Metrics, TelemetryError};
+use crate::telemetry::{Health, Metrics, TelemetryError};
 
 mod front;
 mod secret;
@@ -84,6 +84,7 @@ pub struct App {
     tls: Option<Arc<Tls>>,
     handles: Handles,
     metrics: Arc<Metrics>,
+    health: Arc<Health>,
     database: Database,
     supervisor: ActorCell,
     stop: oneshot::Sender<()>,
@@ -127,6 +128,7 @@ impl App {
         metrics: Arc<Metrics>,
     ) -> Result<Parts, AppError> {
         let pool = database.pool.clone();
+        let health = Health::new(&metrics);
         let outcome = migrations::run(&pool).await.map_err(DatabaseError::from)?;
         tracing::info!(?outcome, "the schema is at version {}", migrations::LATEST);
         let keyring = open_keyring(config, database, &metrics).await?;
@@ -134,10 +136,16 @@ impl App {
         let engines = engines.await.map_err(|error| AppError::Assembly(error.to_string()))??;
         // What may fail comes before the actors, which somebody would have to stop.
         let limits = Arc::new(Limits::new(&config.limits, Arc::clone(&pseudonyms), &metrics)?);
-        let (handles, supervisor) =
-            actors::start(config, keyring, &pseudonyms, (pool.clone(), database.replica.clone()), engines, &metrics)
-                .await
-                .map_err(|error| AppError::Assembly(error.to_string()))?;
+        let (handles, supervisor) = actors::start(
+            config,
+            keyring,
+            &pseudonyms,
+            (pool.clone(), database.replica.clone()),
+            engines,
+            (&metrics, &health),
+        )
+        .await
+        .map_err(|error| AppError::Assembly(error.to_string()))?;
         limits.open().await;
         let gate = Gate::new(config, Arc::clone(&limits));
         let service = Service::new(handles.clone(), gate, Arc::clone(&metrics), &config.server)
@@ -146,20 +154,27 @@ impl App {
         let (addr, redirect_addr, tls) = (front.addr, front.redirect_addr(), front.tls());
         let admin_addr = admin_listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let (stop, stopped) = oneshot::channel();
-        let (server, mut helpers) = front.serve(&service, config, stopped);
-        helpers.push(tokio::spawn(database::shrink(pool.clone(), config.database.pool_kept)));
-        helpers.push(tokio::spawn(limits.tend()));
+        let (server, mut helpers) = front.serve(&service, config, &health, stopped);
+        let (kept, spare) = (config.database.pool_kept, pool.clone());
+        helpers.push(tokio::spawn(health.part("pool").keep_running(move || database::shrink(spare.clone(), kept))));
+        let swept = Arc::clone(&limits);
+        helpers.push(tokio::spawn(health.part("limits").keep_running(move || Arc::clone(&swept).sweep())));
+        helpers.push(tokio::spawn(health.part("redis").keep_running(move || Arc::clone(&limits).follow_redis())));
         if let Some(listener) = admin_listener {
             let admin = Admin {
                 service,
                 hasher: handles.hasher.clone(),
                 metrics: Arc::clone(&metrics),
+                health: Arc::clone(&health),
                 pool,
                 tls: tls.clone(),
             };
-            helpers.push(tokio::spawn(admin::serve(listener, Arc::new(admin))));
+            let (part, admin) = (health.part("admin"), Arc::new(admin));
+            helpers.push(tokio::spawn(async move {
+                part.keep_running(|| admin::serve(&listener, Arc::clone(&admin))).await;
+            }));
         }
-        Ok(Parts { addr, admin_addr, redirect_addr, tls, handles, metrics, supervisor, stop, server, helpers })
+        Ok(Parts { addr, admin_addr, redirect_addr, tls, handles, metrics, health, supervisor, stop, server, helpers })
     }
 
     /// Where it listens.
@@ -205,6 +220,12 @@ impl App {
         &self.metrics
     }
 
+    /// The parts, and whether they are up.
+    #[must_use]
+    pub fn health(&self) -> &Arc<Health> {
+        &self.health
+    }
+
     /// Answers what was accepted, then stops the actors, then the database if it is the service's own.
     pub async fn stop(self) {
         let _ = self.stop.send(());
@@ -226,6 +247,7 @@ struct Parts {
     tls: Option<Arc<Tls>>,
     handles: Handles,
     metrics: Arc<Metrics>,
+    health: Arc<Health>,
     supervisor: ActorCell,
     stop: oneshot::Sender<()>,
     server: JoinHandle<()>,
@@ -234,8 +256,22 @@ struct Parts {
 
 impl Parts {
     fn into_app(self, database: Database) -> App {
-        let Self { addr, admin_addr, redirect_addr, tls, handles, metrics, supervisor, stop, server, helpers } = self;
-        App { addr, admin_addr, redirect_addr, tls, handles, metrics, database, supervisor, stop, server, helpers }
+        let Self { addr, admin_addr, redirect_addr, tls, handles, metrics, health, supervisor, stop, server, helpers } =
+            self;
+        App {
+            addr,
+            admin_addr,
+            redirect_addr,
+            tls,
+            handles,
+            metrics,
+            health,
+            database,
+            supervisor,
+            stop,
+            server,
+            helpers,
+        }
     }
 }
 

@@ -25,7 +25,9 @@
 //!            └ audit      chains the events that others wrote
 //! ```
 //!
-//! An actor that dies is replaced ([`actors::supervisor`]); whoever waited for it gets 503, nobody hangs.
+//! An actor that dies is replaced ([`actors::supervisor`]); whoever waited for it gets 503, nobody hangs. The loops beside them
+//! (accepting, the admin listener, upkeep of limits, certificate and pool) are started again where they panic
+//! ([`telemetry::Part::keep_running`]). Both have the restart budget of [`telemetry::Health`], which `/livez` and `/readyz` ask.
 //!
 //! # The import rule
 //!

@@ -2,6 +2,7 @@
 //!
 //! Metrics live in a registry of the service's own, so that several services in one process (as in the tests) keep apart.
 
+mod health;
 mod json;
 mod lines;
 mod metrics;
@@ -13,6 +14,7 @@ use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, Telemetry};
+pub use health::{Health, Part};
 use json::Json;
 use lines::{Lines, Writer};
 pub use metrics::{Counter, Level, Metrics, Times, seconds};

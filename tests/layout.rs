@@ -219,6 +219,35 @@ fn the_environment_is_read_in_one_place() {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
+/// Files that start tasks, and how many in each place. A task that must live is a loop that `Part::keep_running` starts again;
+/// the others work for one batch, one connection or one request, whose caller sees that they are gone.
+const SPAWNS: [(&str, usize); 12] = [
+    ("actors/attempts.rs", 3),
+    ("actors/hasher/sharing.rs", 1),
+    ("actors/token.rs", 1),
+    ("actors/user.rs", 4),
+    ("actors/user/replica.rs", 1),
+    ("app.rs", 4),
+    ("app/front.rs", 3),
+    ("database/cancel.rs", 1),
+    ("database/hosts.rs", 1),
+    ("database/local/keeper.rs", 1),
+    ("http/admin.rs", 1),
+    ("http/handlers/login.rs", 2),
+];
+
+#[test]
+fn tasks_are_started_where_somebody_sees_their_end() {
+    let mut found: Vec<_> = sources()
+        .into_iter()
+        .map(|(file, code)| (file, code.matches("tokio::spawn(").count()))
+        .filter(|(_, count)| *count > 0)
+        .collect();
+    found.sort();
+    let found: Vec<_> = found.iter().map(|(file, count)| (file.as_str(), *count)).collect();
+    assert_eq!(found, SPAWNS, "is the new task watched? a loop belongs in a Part");
+}
+
 #[test]
 fn status_codes_are_known_to_http_alone() {
     let broken: Vec<_> = sources()

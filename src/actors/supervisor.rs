@@ -1,19 +1,15 @@
 //! The supervisor.
 //!
-//! Owns the parts of the service; waits on nothing; dies when the service stops, and its children with it. It starts
-//! them, links them, and starts a new one in the place of one that died. It does nothing else.
+//! Owns the actors of the service; waits on nothing; dies when the service stops, and its children with it. It starts
+//! them, links them, and starts a new one in the place of one that died: at once, or after a pause where one dies again and
+//! again ([`Part`]). It does nothing else.
 
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
-
-use crate::telemetry::Metrics;
-
-/// Pause before another try where a child could not even start.
-const RETRY_AFTER: Duration = Duration::from_millis(100);
+use crate::telemetry::{Health, Part};
 
 type Spawning = Pin<Box<dyn Future<Output = Result<ActorCell, SpawnErr>> + Send>>;
 
@@ -37,8 +33,8 @@ impl Child {
 ///
 /// # Errors
 /// Where a child doesn't start.
-pub(super) async fn start(children: Vec<Child>, metrics: Arc<Metrics>) -> Result<ActorCell, SpawnErr> {
-    let (supervisor, _) = Actor::spawn(None, Supervisor, (children, metrics)).await?;
+pub(super) async fn start(children: Vec<Child>, health: Arc<Health>) -> Result<ActorCell, SpawnErr> {
+    let (supervisor, _) = Actor::spawn(None, Supervisor, (children, health)).await?;
     Ok(supervisor.get_cell())
 }
 
@@ -48,8 +44,22 @@ enum Msg {
 }
 
 struct State {
-    children: Vec<(Child, Option<ActorId>)>,
-    metrics: Arc<Metrics>,
+    children: Vec<Supervised>,
+    /// The supervisor itself. Nobody starts it again.
+    own: Part,
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.own.is_gone();
+    }
+}
+
+struct Supervised {
+    child: Child,
+    /// `None` while it is being restarted.
+    id: Option<ActorId>,
+    part: Part,
 }
 
 struct Supervisor;
@@ -57,20 +67,23 @@ struct Supervisor;
 impl Actor for Supervisor {
     type Msg = Msg;
     type State = State;
-    type Arguments = (Vec<Child>, Arc<Metrics>);
+    type Arguments = (Vec<Child>, Arc<Health>);
 
     async fn pre_start(
         &self,
         myself: ActorRef<Msg>,
-        (specs, metrics): Self::Arguments,
+        (specs, health): Self::Arguments,
     ) -> Result<State, ActorProcessingErr> {
         let mut children = Vec::with_capacity(specs.len());
         for child in specs {
-            metrics.actor_restarts.with_label_values(&[child.name]);
+            let mut part = health.part(child.name);
             let started = (child.spawn)(myself.get_cell()).await?;
-            children.push((child, Some(started.get_id())));
+            part.is_up();
+            children.push(Supervised { child, id: Some(started.get_id()), part });
         }
-        Ok(State { children, metrics })
+        let mut own = health.part("supervisor");
+        own.is_up();
+        Ok(State { children, own })
     }
 
     async fn handle(
@@ -79,12 +92,14 @@ impl Actor for Supervisor {
         Msg::Start(at): Msg,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        let Some((child, id)) = state.children.get_mut(at) else { return Ok(()) };
+        let Some(Supervised { child, id, part }) = state.children.get_mut(at) else { return Ok(()) };
         match (child.spawn)(myself.get_cell()).await {
-            Ok(started) => *id = Some(started.get_id()),
+            Ok(started) => {
+                *id = Some(started.get_id());
+                part.is_up();
+            }
             Err(error) => {
-                tracing::error!(actor = child.name, %error, "an actor does not start");
-                myself.send_after(RETRY_AFTER, move || Msg::Start(at));
+                myself.send_after(part.has_died(&error.to_string()), move || Msg::Start(at));
             }
         }
         Ok(())
@@ -102,12 +117,16 @@ impl Actor for Supervisor {
             _ => return Ok(()),
         };
         let dead = event.actor_cell().map(ActorCell::get_id);
-        let Some(at) = state.children.iter().position(|(_, id)| id.is_some() && *id == dead) else { return Ok(()) };
-        if let Some((child, id)) = state.children.get_mut(at) {
-            tracing::error!(actor = child.name, cause, "an actor died and is brought back");
-            state.metrics.actor_restarts.with_label_values(&[child.name]).inc();
-            *id = None;
+        let mut children = state.children.iter_mut().enumerate();
+        let Some((at, child)) = children.find(|(_, child)| child.id.is_some() && child.id == dead) else {
+            return Ok(());
+        };
+        child.id = None;
+        let pause = child.part.has_died(&cause);
+        if pause.is_zero() {
+            return self.handle(myself, Msg::Start(at), state).await;
         }
-        self.handle(myself, Msg::Start(at), state).await
+        myself.send_after(pause, move || Msg::Start(at));
+        Ok(())
     }
 }

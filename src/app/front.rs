@@ -14,7 +14,7 @@ use crate::http::redirect::{self, Redirect};
 use crate::http::server::{self, Entrance};
 use crate::http::service::Service;
 use crate::http::tls::{Tls, Upkeep};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Health, Metrics};
 
 /// Listeners that nobody serves yet.
 pub(super) struct Front {
@@ -51,6 +51,7 @@ impl Front {
         self,
         service: &Arc<Service>,
         config: &Config,
+        health: &Arc<Health>,
         stopped: oneshot::Receiver<()>,
     ) -> (JoinHandle<()>, Vec<JoinHandle<()>>) {
         let networks = config
@@ -59,12 +60,22 @@ impl Front {
             .then(|| Networks::new(config.server.max_connections_per_address, config.server.trusted_proxies.clone()));
         let (tls, upkeep) = self.tls.unzip();
         let entrance = Entrance { tls: tls.clone(), networks: networks.clone() };
-        let server = server::serve(self.listener, entrance, Arc::clone(service), config.server.clone(), stopped);
-        let mut helpers: Vec<_> = upkeep.into_iter().map(|upkeep| tokio::spawn(upkeep.run())).collect();
+        let stop = (health.part("accept"), stopped);
+        let server = server::serve(self.listener, entrance, Arc::clone(service), config.server.clone(), stop);
+        let mut helpers = Vec::new();
+        if let Some(upkeep) = upkeep {
+            let upkeep = Arc::new(upkeep);
+            let part = health.part("certificate");
+            helpers.push(tokio::spawn(part.keep_running(move || Arc::clone(&upkeep).run())));
+        }
         if let (Some(listener), Some(tls)) = (self.redirect, tls) {
             let port = config.server.https.redirect_port.unwrap_or_else(|| self.addr.port());
             let redirect = Arc::new(Redirect { service: Arc::clone(service), tls, networks, port });
-            helpers.push(tokio::spawn(redirect::serve(listener, redirect, config.server.clone())));
+            let redirecting = health.part("redirect");
+            let config = config.server.clone();
+            helpers.push(tokio::spawn(async move {
+                redirecting.keep_running(|| redirect::serve(&listener, Arc::clone(&redirect), &config)).await;
+            }));
         }
         (tokio::spawn(server), helpers)
     }

@@ -19,7 +19,7 @@ use super::reply::Reply;
 use super::service::Service;
 use super::tls::Tls;
 use crate::actors::HasherHandle;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Health, Metrics};
 
 /// How long the database may take to say that it is there.
 const READY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -36,6 +36,8 @@ pub struct Admin {
     pub hasher: HasherHandle,
     /// Its metrics.
     pub metrics: Arc<Metrics>,
+    /// Its parts, and whether they are up.
+    pub health: Arc<Health>,
     /// Its database.
     pub pool: Pool,
     /// Its certificate, where it speaks TLS.
@@ -43,7 +45,7 @@ pub struct Admin {
 }
 
 /// Serves until dropped.
-pub async fn serve(listener: TcpListener, admin: Arc<Admin>) {
+pub async fn serve(listener: &TcpListener, admin: Arc<Admin>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             sleep(ACCEPT_PAUSE).await;
@@ -73,8 +75,9 @@ impl Admin {
         let reply = if is_head || request.method() == Method::GET {
             match request.uri().path() {
                 "/metrics" => self.metrics(),
-                "/livez" => health(StatusCode::OK, "ok"),
+                "/livez" => self.liveness(),
                 "/readyz" => self.readiness().await,
+                "/readyz/logins" => self.readiness_for_logins().await,
                 _ => Refusal::NOT_FOUND.into_reply(Format::Envelope),
             }
         } else {
@@ -94,13 +97,30 @@ impl Admin {
         Reply::of_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.metrics.render())
     }
 
-    /// Ready is who can serve the next request: not stopping, not overloaded, and with a database that answers.
+    /// Alive unless a part dies more often than restarts make good: then the process is better started anew.
+    fn liveness(&self) -> Reply {
+        match self.health.failing() {
+            None => health(StatusCode::OK, "ok"),
+            Some(part) => health(StatusCode::SERVICE_UNAVAILABLE, format!("{part} fails again and again")),
+        }
+    }
+
+    /// Ready for another login: ready, and without more password checks waiting than it can do in time. Apart, because a
+    /// storm of logins comes over all replicas at once, and none of them has to stop serving everything else for it.
+    async fn readiness_for_logins(&self) -> Reply {
+        if self.hasher.is_overloaded() {
+            return health(StatusCode::SERVICE_UNAVAILABLE, "too many password checks wait");
+        }
+        self.readiness().await
+    }
+
+    /// Ready for the next request: not stopping, with every part up, and with a database that answers.
     async fn readiness(&self) -> Reply {
         if self.service.is_draining() {
             return health(StatusCode::SERVICE_UNAVAILABLE, "stopping");
         }
-        if self.hasher.is_overloaded() {
-            return health(StatusCode::SERVICE_UNAVAILABLE, "too many password checks wait");
+        if let Some(part) = self.health.down() {
+            return health(StatusCode::SERVICE_UNAVAILABLE, format!("{part} is being restarted"));
         }
         // None yet from an ACME authority.
         if self.tls.as_ref().is_some_and(|tls| !tls.served().has_certificate()) {
@@ -122,6 +142,6 @@ impl Admin {
     }
 }
 
-fn health(status: StatusCode, text: &'static str) -> Reply {
+fn health(status: StatusCode, text: impl Into<Bytes>) -> Reply {
     Reply::of_type(status, "text/plain; charset=utf-8", text)
 }

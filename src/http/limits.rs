@@ -138,25 +138,24 @@ impl Limits {
         }
     }
 
-    /// Throws away what is not needed any more and looks after Redis, until dropped.
-    pub async fn tend(self: Arc<Self>) {
-        let sweeping = async {
-            let mut sweeps = interval(SWEEP);
-            loop {
-                sweeps.tick().await;
-                for limit in self.classes.iter().flatten() {
-                    limit.buckets.sweep();
-                    limit.news.sweep();
-                }
-                self.report();
+    /// Throws away what is not needed any more, until dropped.
+    pub async fn sweep(self: Arc<Self>) {
+        let mut sweeps = interval(SWEEP);
+        loop {
+            sweeps.tick().await;
+            for limit in self.classes.iter().flatten() {
+                limit.buckets.sweep();
+                limit.news.sweep();
             }
-        };
-        let sharing = async {
-            if let Some(shared) = &self.shared {
-                shared.tend().await;
-            }
-        };
-        tokio::join!(sweeping, sharing);
+            self.report();
+        }
+    }
+
+    /// Keeps the connection to Redis, until dropped; ends at once where there is none to keep.
+    pub async fn follow_redis(self: Arc<Self>) {
+        if let Some(shared) = &self.shared {
+            shared.tend().await;
+        }
     }
 
     /// Sets the gauges.

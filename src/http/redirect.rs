@@ -45,7 +45,7 @@ pub struct Redirect {
 }
 
 /// Serves until dropped, and its connections with it.
-pub async fn serve(listener: TcpListener, redirect: Arc<Redirect>, config: config::Server) {
+pub async fn serve(listener: &TcpListener, redirect: Arc<Redirect>, config: &config::Server) {
     let slots = Arc::new(Semaphore::new(config.max_connections));
     let mut http1 = http1::Builder::new();
     http1.timer(TokioTimer::new()).header_read_timeout(config.header_timeout).max_buf_size(config.header_max_bytes);

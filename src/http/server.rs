@@ -37,6 +37,7 @@ use super::tls::{HandshakeError, Tls};
 use super::unsent;
 use super::wire::{self, Opening, Spoken, Wire};
 use crate::config;
+use crate::telemetry::Part;
 
 /// Pause where the system has no file descriptor left: trying again at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -57,13 +58,14 @@ pub struct Entrance {
     pub networks: Option<Arc<Networks>>,
 }
 
-/// Serves connections of `listener` until `stop` fires, then drains them: `drain_timeout` at the most.
+/// Serves connections of `listener` until `stop` fires, then drains them: `drain_timeout` at the most. The loop that accepts
+/// them is `accepting`.
 pub async fn serve(
     listener: TcpListener,
     entrance: Entrance,
     service: Arc<Service>,
     config: config::Server,
-    stop: oneshot::Receiver<()>,
+    (accepting, stop): (Part, oneshot::Receiver<()>),
 ) {
     unsent::bound(&listener);
     let connections = Arc::new(Connections::new(service, entrance, &config));
@@ -73,7 +75,7 @@ pub async fn serve(
         sleep(LINGER).await;
     };
     tokio::select! {
-        () = connections.accept(&listener) => {}
+        () = accepting.keep_running(|| connections.accept(&listener)) => {}
         () = stopping => {}
     }
     drop(listener);

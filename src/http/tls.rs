@@ -5,7 +5,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustls::ServerConfig;
@@ -80,7 +80,7 @@ pub struct Upkeep(Kept);
 
 #[derive(Debug)]
 enum Kept {
-    Files { pair: Box<Pair>, pause: Duration, served: Arc<Served>, look: Arc<Notify> },
+    Files { pair: Arc<Mutex<Pair>>, pause: Duration, served: Arc<Served>, look: Arc<Notify> },
     Acme(Box<Orders>),
 }
 
@@ -97,7 +97,7 @@ impl Tls {
                 let (pair, certificate) = Pair::open(files)?;
                 served.put(certificate);
                 let (served, look) = (Arc::clone(&served), Arc::clone(&look));
-                (Kept::Files { pair: Box::new(pair), pause: config.watch, served, look }, false)
+                (Kept::Files { pair: Arc::new(Mutex::new(pair)), pause: config.watch, served, look }, false)
             }
             Source::Acme(acme) => {
                 let orders = Orders::open(acme, data_dir, Arc::clone(&served))?;
@@ -154,9 +154,9 @@ impl Tls {
 
 impl Upkeep {
     /// Follows the files, or the authority.
-    pub async fn run(self) {
-        match self.0 {
-            Kept::Files { pair, pause, served, look } => pair.watch(pause, served, look).await,
+    pub async fn run(self: Arc<Self>) {
+        match &self.0 {
+            Kept::Files { pair, pause, served, look } => Pair::watch(pair, *pause, served, look).await,
             Kept::Acme(orders) => orders.keep().await,
         }
     }

@@ -96,8 +96,8 @@ pub struct Metrics {
     pub limit_redis_fallbacks: Counter,
     /// 1 while Redis answers.
     pub limit_redis_up: Level,
-    /// Actors brought back by their supervisor, by actor.
-    pub actor_restarts: IntCounterVec,
+    /// Actors and loops started again after their death, by part.
+    pub restarts: IntCounterVec,
     /// Audit events sealed by this service, by kind.
     pub audit_sealed: IntCounterVec,
     /// Audit events that wait to be sealed.
@@ -210,7 +210,7 @@ impl Metrics {
             limit_redis_fallbacks: add
                 .counter("limit_redis_fallbacks_total", "Requests counted without Redis, which was away.")?,
             limit_redis_up: add.gauge("limit_redis_up", "1 while Redis answers.")?,
-            actor_restarts: add.counters("actor_restarts_total", "Actors brought back.", &["actor"])?,
+            restarts: add.counters("restarts_total", "Actors and loops started again after their death.", &["part"])?,
             audit_sealed: add.counters("audit_sealed_total", "Audit events sealed.", &["kind"])?,
             audit_unsealed: add.gauge("audit_unsealed", "Audit events that wait to be sealed.")?,
             audit_lag: add.adopt(Gauge::with_opts(opts(

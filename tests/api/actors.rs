@@ -99,7 +99,7 @@ macro_rules! killed {
             let answers = load.end().await;
             assert!(answers.iter().any(|answer| answer.status == 200), "some got through");
             serves_fully(&app).await;
-            let line = format!("rollcall_actor_restarts_total{{actor=\"{}\"}} 5\n", $name);
+            let line = format!("rollcall_restarts_total{{part=\"{}\"}} 5\n", $name);
             let metrics = app.admin().get("/metrics").await.text();
             assert!(metrics.contains(&line), "{metrics}");
         }
@@ -249,7 +249,9 @@ async fn a_login_that_would_wait_for_too_long_costs_the_database_nothing() {
     let admin = app.admin();
     // Unknown, and checked against a decoy.
     let (checked, refused) = tokio::join!(app.login("jane@example.com", PASSWORD), async {
-        until("a check that takes long", async || admin.get("/readyz").await.status == 503).await;
+        until("a check that takes long", async || admin.get("/readyz/logins").await.status == 503).await;
+        // Everything but logins is served.
+        assert_eq!(admin.get("/readyz").await.status, 200);
         app.db.fail().await;
         app.login(EMAIL, PASSWORD).await
     });

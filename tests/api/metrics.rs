@@ -61,7 +61,7 @@ async fn every_metric_is_there_from_the_start() {
         ("limit_overflows_total", "counter"),
         ("limit_redis_fallbacks_total", "counter"),
         ("limit_redis_up", "gauge"),
-        ("actor_restarts_total", "counter"),
+        ("restarts_total", "counter"),
     ] {
         assert!(text.contains(&format!("# TYPE rollcall_{name} {kind}\n")), "{name} in {text}");
         assert!(text.contains(&format!("# HELP rollcall_{name} ")), "{name} has its words");
@@ -187,7 +187,7 @@ async fn password_checks_whose_callers_left_are_not_computed() {
 #[tokio::test]
 async fn a_service_that_runs_is_live_and_ready() {
     let app = TestApp::start().await;
-    for path in ["/livez", "/readyz"] {
+    for path in ["/livez", "/readyz", "/readyz/logins"] {
         let answer = app.admin().get(path).await;
         assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "ok"), "{path}");
         assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
@@ -203,6 +203,57 @@ async fn a_service_without_its_database_is_live_but_not_ready() {
     assert_eq!(admin.get("/livez").await.status, 200);
     app.db.recover().await;
     until("ready", async || admin.get("/readyz").await.status == 200).await;
+}
+
+#[tokio::test]
+async fn a_service_with_a_part_that_is_being_restarted_is_live_but_not_ready() {
+    let app = TestApp::start().await;
+    let admin = app.admin();
+    let mut part = app.app.health().part("doomed");
+    part.is_up();
+    assert_eq!(admin.get("/readyz").await.status, 200);
+    let _ = part.has_died("a test");
+    let answer = admin.get("/readyz").await;
+    assert_eq!((answer.status.as_u16(), answer.text().as_str()), (503, "doomed is being restarted"));
+    assert_eq!(admin.get("/livez").await.status, 200);
+    part.is_up();
+    assert_eq!(admin.get("/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_service_with_a_loop_that_panics_again_and_again_is_not_live() {
+    let app = TestApp::start().await;
+    let admin = app.admin();
+    let doomed = tokio::spawn(app.app.health().part("doomed").keep_running(|| async { panic!("a test") }));
+    until("the end of the budget", async || admin.get("/livez").await.status == 503).await;
+    assert_eq!(admin.get("/livez").await.text(), "doomed fails again and again");
+    assert!(sample(&admin, "rollcall_restarts_total{part=\"doomed\"}").await > 10);
+    // What still runs serves on.
+    app.get("/").await.expect_json(200);
+    doomed.abort();
+}
+
+#[tokio::test]
+async fn a_service_without_its_supervisor_is_not_live() {
+    let app = TestApp::start().await;
+    let admin = app.admin();
+    let supervisor = app.app.handles().users.cell().unwrap().try_get_supervisor().unwrap();
+    supervisor.kill();
+    until("not live", async || admin.get("/livez").await.status == 503).await;
+}
+
+/// The parts that a service consists of; what is not among them may die unseen.
+#[tokio::test]
+async fn every_actor_and_loop_is_a_part() {
+    let app = TestApp::with(&[("server.redirect_addr", "off")]).await;
+    let text = app.admin().get("/metrics").await.text();
+    let parts: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("rollcall_restarts_total{part=\"")?.split('"').next())
+        .collect();
+    let expected =
+        ["accept", "admin", "attempts", "audit", "hasher", "limits", "pool", "redis", "supervisor", "token", "user"];
+    assert_eq!(parts, expected);
 }
 
 #[tokio::test]

@@ -84,7 +84,7 @@ impl Orders {
     }
 
     /// Gets certificates and renews them, until dropped.
-    pub(super) async fn keep(self) {
+    pub(super) async fn keep(&self) {
         let mut pause = RETRY_FIRST;
         loop {
             let had = self.served.current().map(|certificate| certificate.not_after);

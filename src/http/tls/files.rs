@@ -5,12 +5,14 @@
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use thiserror::Error;
 use time::OffsetDateTime;
 use tokio::sync::Notify;
+use tokio::task::JoinError;
 use tokio::time::{Duration, interval};
 use zeroize::Zeroizing;
 
@@ -53,22 +55,25 @@ impl Pair {
     }
 
     /// Looks at the files every `pause`, and at once when told to, until dropped.
-    pub(super) async fn watch(mut self, pause: Duration, served: Arc<Served>, at_once: Arc<Notify>) {
+    pub(super) async fn watch(pair: &Arc<Mutex<Self>>, pause: Duration, served: &Arc<Served>, at_once: &Notify) {
         let mut looks = interval(pause);
         loop {
             let is_told_to = tokio::select! {
                 _ = looks.tick() => false,
                 () = at_once.notified() => true,
             };
-            let served = Arc::clone(&served);
+            let (pair, served) = (Arc::clone(pair), Arc::clone(served));
             // A file may lie on a disk that is far away.
             let looked = tokio::task::spawn_blocking(move || {
-                self.look(&served, is_told_to);
-                self
+                pair.lock().unwrap_or_else(PoisonError::into_inner).look(&served, is_told_to);
             });
-            match looked.await {
-                Ok(pair) => self = pair,
-                Err(error) => return tracing::error!(%error, "the certificate's files are not looked at any more"),
+            if let Err(error) = looked.await.map_err(JoinError::try_into_panic) {
+                match error {
+                    // This loop's own panic then, which its supervisor sees.
+                    Ok(panic) => resume_unwind(panic),
+                    // The runtime is ending.
+                    Err(_) => return,
+                }
             }
         }
     }

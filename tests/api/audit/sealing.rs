@@ -80,7 +80,7 @@ async fn an_outage_is_survived_and_counted() {
     app.register_email("jane@example.com").await.expect_json(201);
     sealed(&app.db, 2).await;
     assert_eq!(verdict(&app.db).await, Ok(2));
-    assert_eq!(sample(&admin, "rollcall_actor_restarts_total{actor=\"audit\"}").await, 0, "no crash");
+    assert_eq!(sample(&admin, "rollcall_restarts_total{part=\"audit\"}").await, 0, "no crash");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -97,7 +97,7 @@ async fn an_audit_actor_that_dies_is_replaced_and_the_chain_goes_on() {
     }
     sealed(&app.db, 50).await;
     assert_eq!(verdict(&app.db).await, Ok(50));
-    assert_eq!(sample(&app.admin(), "rollcall_actor_restarts_total{actor=\"audit\"}").await, 5);
+    assert_eq!(sample(&app.admin(), "rollcall_restarts_total{part=\"audit\"}").await, 5);
 }
 
 #[tokio::test]
