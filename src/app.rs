@@ -15,7 +15,8 @@ use tokio::task::JoinHandle;
 use crate::actors::{self, Handles, Keyring, KeyringError};
 use crate::config::Config;
 use crate::database::keys::KeyStore;
-use crate::database::{self, Database, DatabaseError, migrations};
+use crate::database::migrations::{self, Outcome};
+use crate::database::{self, Database, DatabaseError};
 use crate::domain::pseudonym::Pseudonyms;
 use crate::hashing::engine::{Engines, StartError};
 use crate::http::admin::{self, Admin};
@@ -98,6 +99,9 @@ impl App {
     /// # Errors
     /// [`AppError`]; whatever had started by then is stopped.
     pub async fn start(config: Config) -> Result<Self, AppError> {
+        if config.database.url.is_some() && config.tokens.secret.is_none() {
+            return Err(SecretError::Missing.into());
+        }
         // Addresses and certificates first: the likeliest mistakes should not cost a cluster's start.
         let metrics = Arc::new(Metrics::new()?);
         let front = Front::open(&config, &metrics).await?;
@@ -129,13 +133,13 @@ impl App {
     ) -> Result<Parts, AppError> {
         let pool = database.pool.clone();
         let health = Health::new(&metrics);
-        let outcome = migrations::run(&pool).await.map_err(DatabaseError::from)?;
-        tracing::info!(?outcome, "the schema is at version {}", migrations::LATEST);
-        let keyring = open_keyring(config, database, &metrics).await?;
+        // What the configuration alone decides comes before the first change to the database.
         let pseudonyms = Arc::new(pseudonyms(config, database)?);
-        let engines = engines.await.map_err(|error| AppError::Assembly(error.to_string()))??;
-        // What may fail comes before the actors, which somebody would have to stop.
         let limits = Arc::new(Limits::new(&config.limits, Arc::clone(&pseudonyms), &metrics)?);
+        migrate(database).await?;
+        let keyring = open_keyring(config, database, &metrics).await?;
+        // What may fail comes before the actors, which somebody would have to stop.
+        let engines = engines.await.map_err(|error| AppError::Assembly(error.to_string()))??;
         let (handles, supervisor) = actors::start(
             config,
             keyring,
@@ -273,6 +277,18 @@ impl Parts {
             helpers,
         }
     }
+}
+
+async fn migrate(database: &Database) -> Result<(), AppError> {
+    let to_version = migrations::LATEST;
+    match migrations::run(&database.pool).await.map_err(DatabaseError::from)? {
+        Outcome::UpToDate => tracing::debug!(version = to_version, "the schema is up to date"),
+        Outcome::Adopted => tracing::info!(to_version, "the existing users are adopted"),
+        Outcome::Migrated { from } => {
+            tracing::info!(from_version = from, to_version, "the schema was brought up to date")
+        }
+    }
+    Ok(())
 }
 
 /// Reads the keys that tokens are signed and checked with.

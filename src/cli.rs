@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tracing::Level;
 
 use crate::app::AppError;
 use crate::config::{Config, ConfigError, DEFAULTS};
@@ -99,7 +100,9 @@ impl Cli {
             Command::Capacity(wishes) => capacity::run(&Config::load(self.config.as_deref())?, &wishes),
             command => {
                 let config = Config::load(self.config.as_deref())?;
-                let _log = telemetry::start_logging(&config.telemetry)?;
+                // The answer of another command should not drown in news.
+                let usual = if matches!(command, Command::Serve) { Level::INFO } else { Level::WARN };
+                let _log = telemetry::start_logging(&config.telemetry, usual)?;
                 let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
                 runtime.block_on(async {
                     match command {

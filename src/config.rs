@@ -125,8 +125,8 @@ pub struct Telemetry {
     pub admin_addr: Option<SocketAddr>,
     /// How a log line is written.
     pub log_format: LogFormat,
-    /// Which events are logged, in the syntax of tracing's `EnvFilter`.
-    pub log_filter: String,
+    /// Which events are logged, in the syntax of tracing's `EnvFilter`; `None`: as suits the command.
+    pub log_filter: Option<String>,
 }
 
 /// How a log line is written.

@@ -11,7 +11,11 @@ use std::io::{self, IsTerminal, stderr};
 use std::sync::Arc;
 
 use thiserror::Error;
+use tracing::Metadata;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{LogFormat, Telemetry};
 pub use health::{Health, Part};
@@ -38,10 +42,13 @@ pub enum TelemetryError {
 /// Sends log events to standard error, one line each, for as long as the answer lives. The first call of a process decides;
 /// later ones change nothing.
 ///
+/// `usual` is the level where `telemetry.log_filter` sets none. Of other crates only warnings and errors are logged, whatever the filter says: at lower levels they log what they work
+/// with, such as the parameters of a statement.
+///
 /// # Errors
 /// [`TelemetryError::Filter`], [`TelemetryError::Thread`].
-pub fn start_logging(config: &Telemetry) -> Result<Writer, TelemetryError> {
-    let filter = EnvFilter::try_new(&config.log_filter)?;
+pub fn start_logging(config: &Telemetry, usual: tracing::Level) -> Result<Writer, TelemetryError> {
+    let filter = EnvFilter::try_new(config.log_filter.as_deref().unwrap_or(usual.as_str()))?;
     let json = match config.log_format {
         LogFormat::Auto => !stderr().is_terminal(),
         LogFormat::Text => false,
@@ -49,8 +56,19 @@ pub fn start_logging(config: &Telemetry) -> Result<Writer, TelemetryError> {
     };
     let lines = Arc::new(Lines::default());
     let writer = Writer::start(Arc::clone(&lines), stderr())?;
-    let layer = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines);
+    let registry = tracing_subscriber::registry().with(filter).with(filter_fn(is_loggable));
+    let layer = tracing_subscriber::fmt::layer().with_writer(lines);
     // An earlier subscriber stays: the first call decides.
-    let _ = if json { layer.event_format(Json).try_init() } else { layer.with_ansi(stderr().is_terminal()).try_init() };
+    let _ = if json {
+        registry.with(layer.event_format(Json)).try_init()
+    } else {
+        registry.with(layer.with_ansi(stderr().is_terminal())).try_init()
+    };
     Ok(writer)
+}
+
+/// Whether an event may be logged at all.
+fn is_loggable(event: &Metadata<'_>) -> bool {
+    let own = event.target().strip_prefix("rollcall");
+    own.is_some_and(|rest| rest.is_empty() || rest.starts_with("::")) || *event.level() <= tracing::Level::WARN
 }

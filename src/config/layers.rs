@@ -60,7 +60,9 @@ impl Layers {
         }
         if let Some((value, origin)) = variables.get("DEBUG") {
             match value.to_ascii_lowercase().as_str() {
-                "true" | "1" | "yes" | "on" => layers.set_text("telemetry.log_filter", "debug", origin)?,
+                "true" | "1" | "yes" | "on" => {
+                    layers.set_text("telemetry.log_filter", "rollcall=debug,info", origin)?
+                }
                 "false" | "0" | "no" | "off" | "" => {}
                 _ => {
                     let mend = "is set from DEBUG, which must be True or False".to_owned();

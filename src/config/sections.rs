@@ -90,7 +90,10 @@ impl Telemetry {
                 "json" => LogFormat::Json,
                 _ => return Err(layers.refuse("telemetry.log_format", "must be auto, text or json".into())),
             },
-            log_filter: layers.text("telemetry.log_filter")?.to_owned(),
+            log_filter: match layers.text("telemetry.log_filter")? {
+                "" => None,
+                filter => Some(filter.to_owned()),
+            },
         })
     }
 }

@@ -37,11 +37,14 @@ const MIGRATIONS: [Migration; 4] = [
 ];
 
 /// Where steps are recorded.
-const RECORDS: &str = "CREATE TABLE IF NOT EXISTS rollcall_migrations (
+const RECORDS: &str = "CREATE TABLE rollcall_migrations (
     version INTEGER PRIMARY KEY,
     name TEXT NOT NULL,
     applied_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT CURRENT_TIMESTAMP
 )";
+
+/// Tables that the steps make and that nobody else may have made before.
+const OWN_TABLES: [&str; 4] = ["audit_events", "audit_chain", "login_attempts", "signing_keys"];
 
 /// The schema version that this program works with.
 pub const LATEST: i32 = {
@@ -61,6 +64,15 @@ pub enum MigrationError {
     /// There is a table `users` of another shape.
     #[error("the table users cannot be adopted: {0}; mend it, or point database.url at another database")]
     Foreign(String),
+    /// There is a table of a name that the service needs, and it is not the service's.
+    #[error(
+        "the database has a table {table} that rollcall did not make; nothing was changed: rename it, or give rollcall a \
+         schema of its own with ?options=-c%20search_path%3Drollcall in database.url (CREATE SCHEMA rollcall first)"
+    )]
+    NameTaken {
+        /// The table.
+        table: &'static str,
+    },
     /// The records say that the table was made, and it is not there.
     #[error("the table users is missing, though rollcall_migrations says that it was made; restore it, or drop both")]
     UsersMissing,
@@ -113,7 +125,12 @@ pub async fn run(pool: &Pool) -> Result<Outcome, MigrationError> {
         if current_version(&*transaction).await? >= migration.version {
             continue;
         }
-        transaction.batch_execute(RECORDS).await?;
+        if !exists(&*transaction, "rollcall_migrations").await? {
+            transaction.batch_execute(RECORDS).await?;
+        }
+        if migration.version == 1 {
+            check_names(&*transaction).await?;
+        }
         if migration.version == 1 && exists(&*transaction, "users").await? {
             check_adoptable(&*transaction).await?;
             outcome = Outcome::Adopted;
@@ -160,6 +177,16 @@ async fn exists(client: &impl GenericClient, table: &str) -> Result<bool, Migrat
     // session waited for the lock.
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relname = $1 AND pg_table_is_visible(oid))";
     Ok(client.query_typed_one(sql, &[(&table, Type::TEXT)]).await?.try_get(0)?)
+}
+
+/// Whether all names are free that later steps need: a step that fails would leave those before it done.
+async fn check_names(client: &impl GenericClient) -> Result<(), MigrationError> {
+    for table in OWN_TABLES {
+        if exists(client, table).await? {
+            return Err(MigrationError::NameTaken { table });
+        }
+    }
+    Ok(())
 }
 
 /// Reads the catalog only, so that it waits for nobody and nobody waits for it.

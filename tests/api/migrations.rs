@@ -166,3 +166,37 @@ async fn the_migrate_command_tells_what_it_did() {
     assert_eq!(second.code, Some(0), "{second:?}");
     assert_eq!(second.stdout, format!("the schema is at version {LATEST} already\n"));
 }
+
+#[tokio::test]
+async fn a_table_of_a_name_that_is_needed_later_stops_the_first_step() {
+    for table in ["audit_events", "audit_chain", "login_attempts", "signing_keys"] {
+        let db = TestDatabase::empty().await;
+        db.run(&format!("CREATE TABLE {table} (of_others INTEGER)")).await;
+        let error = migrate(&db).await.unwrap_err();
+        assert!(matches!(error, MigrationError::NameTaken { table: found } if found == table), "{error}");
+        assert_eq!(tables(&db).await, [table], "nothing was made");
+    }
+}
+
+#[tokio::test]
+async fn a_service_without_a_secret_changes_nothing() {
+    let (home, db) = (Home::new(), TestDatabase::empty().await);
+    home.serve_on(&db).without("JWT_SECRET").run().await.expect_failure(&["JWT_SECRET"]);
+    let redis = ("ROLLCALL__LIMITS__REDIS_URL", "redis://localhost:1/not-a-number");
+    home.serve_on(&db).env(redis.0, redis.1).run().await.expect_failure(&["limits.redis_url"]);
+    assert!(tables(&db).await.is_empty());
+}
+
+#[tokio::test]
+async fn migrations_tell_no_notices() {
+    let (home, db) = (Home::new(), TestDatabase::empty().await);
+    let exit = home.serve_on(&db).ready().await.stop().await;
+    assert!(!exit.stderr.contains("NOTICE") && exit.stderr.contains("\"from_version\":0"), "{}", exit.stderr);
+    // An answer, and no news around it.
+    let exit = home.program(&["migrate"]).env("DATABASE_URL", &db.url()).run().await;
+    assert_eq!((exit.code, exit.stderr.as_str()), (Some(0), ""));
+}
+
+async fn tables(db: &TestDatabase) -> Vec<String> {
+    column(db, "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'").await
+}
