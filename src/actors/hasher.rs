@@ -158,7 +158,6 @@ impl HasherHandle {
             Ok(hash) => (hash, None),
             Err(unusable) => (None, Some(unusable)),
         };
-        let hash = hash.filter(|_| password.fits_bcrypt());
         let (cost, salt) = hash.as_ref().map_or((self.cost, Salt::default()), |hash| (hash.cost, hash.salt));
         // Or else a hash of a lower cost would tell by its time that the account exists.
         let job = engine::Job { password, salt, cost, as_long_as: self.cost.max(cost) };

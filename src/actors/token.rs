@@ -1,8 +1,8 @@
 //! The token actor.
 //!
-//! Owns the key ring; waits on nothing, each message takes microseconds, and the table of keys is read in a task beside it;
-//! dies only by a panic, and comes back with the latest ring. Tokens that it has found good are remembered beside it, and
-//! its handle reads those without asking.
+//! Keeps the key ring fresh: reads the table of keys in a task beside it, and swaps the ring where that changed; waits on
+//! nothing; dies only by a panic, and comes back with the latest ring. Tokens are signed and verified in the caller's task, with
+//! the ring of that moment.
 
 mod header;
 mod keyring;
@@ -13,25 +13,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::crypto;
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
 use secrecy::SecretString;
 use thiserror::Error;
 use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use super::Current;
 use super::supervisor::Child;
-use super::{CallError, Current};
 use crate::database::keys::{KeyStoreError, Snapshot};
 use crate::domain::claims::Claims;
 use crate::domain::signing_key::Jwk;
 use crate::domain::user::User;
 pub use keyring::{Keyring, KeyringError};
 use ring::Ring;
-use verified::Verified;
 
-/// How long a caller waits: thousands of times what a signature takes.
-const TIMEOUT: Duration = Duration::from_secs(2);
 /// How often the table of keys is read: a key that is added or revoked is known everywhere this much later.
 const READ_EVERY: Duration = Duration::from_secs(1);
 /// Of the time that a key is published before it signs, the part that others may keep what they have read.
@@ -42,7 +39,6 @@ const PUBLISHED_PART: u32 = 2;
 pub struct TokenHandle {
     actor: Current<Msg>,
     keyring: Arc<Keyring>,
-    verified: Arc<Verified>,
 }
 
 /// The public keys that tokens may be checked with, for others.
@@ -66,32 +62,24 @@ pub enum TokenError {
     /// There is no key to sign with.
     #[error("there is no key to sign with")]
     NoKey,
-    /// No answer.
-    #[error(transparent)]
-    Call(#[from] CallError),
 }
 
 impl TokenHandle {
-    /// Issues a token for `user` at `now`.
+    /// Issues a token for `user` at `now`. Computes on the caller's thread, some 20 µs with EdDSA.
     ///
     /// # Errors
-    /// [`TokenError::Unsigned`], [`TokenError::NoKey`], [`TokenError::Call`].
-    pub async fn sign(&self, user: &User, now: OffsetDateTime) -> Result<String, TokenError> {
-        let user = user.clone();
-        self.actor.call(TIMEOUT, |reply| Msg::Sign(user, now, reply)).await?
+    /// [`TokenError::Unsigned`], [`TokenError::NoKey`].
+    pub fn sign(&self, user: &User, now: OffsetDateTime) -> Result<String, TokenError> {
+        self.keyring.ring().sign(&Claims::issue(user, now, self.keyring.ttl))
     }
 
     /// The user whose token it is: one that a key of the ring signed, here, on another replica or in the Python service.
+    /// Computes on the caller's thread, some 30 µs with EdDSA for a token that was not seen of late.
     ///
     /// # Errors
-    /// [`TokenError::Invalid`], [`TokenError::Call`].
-    pub async fn verify(&self, token: &str) -> Result<Uuid, TokenError> {
-        if let Some(user_id) = self.verified.find(token) {
-            return Ok(user_id);
-        }
-        // Boxed, because hyper keeps room on every connection for the largest answer in the making.
-        let token = token.to_owned();
-        Ok(Box::pin(self.actor.call(TIMEOUT, |reply| Msg::Verify(token, reply))).await??.user_id)
+    /// [`TokenError::Invalid`].
+    pub fn verify(&self, token: &str) -> Result<Uuid, TokenError> {
+        self.keyring.ring().user_of(token)
     }
 
     /// What tokens may be checked with.
@@ -113,19 +101,19 @@ impl TokenHandle {
 /// [`TokenError::Invalid`].
 pub fn verify_with(secret: &SecretString, token: &str) -> Result<Claims, TokenError> {
     install_crypto();
-    Ring::of_secret(secret).verify(token, &Verified::default())
+    Ring::of_secret(secret).verify(token)
 }
 
 /// The handle, and how its actor is started.
 pub(super) fn part(keyring: Keyring) -> (TokenHandle, Child) {
     install_crypto();
     let keyring = Arc::new(keyring);
-    let (actor, verified) = (Current::vacant(), Arc::<Verified>::default());
-    let handle = TokenHandle { actor: actor.clone(), keyring: Arc::clone(&keyring), verified: Arc::clone(&verified) };
+    let actor = Current::vacant();
+    let handle = TokenHandle { actor: actor.clone(), keyring: Arc::clone(&keyring) };
     let child = Child::new("token", move |supervisor| {
-        let (actor, arguments) = (actor.clone(), (Arc::clone(&keyring), Arc::clone(&verified)));
+        let (actor, keyring) = (actor.clone(), Arc::clone(&keyring));
         async move {
-            let (started, _) = Actor::spawn_linked(None, TokenActor, arguments, supervisor).await?;
+            let (started, _) = Actor::spawn_linked(None, TokenActor, keyring, supervisor).await?;
             actor.set(started.clone());
             Ok(started.get_cell())
         }
@@ -139,8 +127,6 @@ fn install_crypto() {
 }
 
 enum Msg {
-    Sign(User, OffsetDateTime, RpcReplyPort<Result<String, TokenError>>),
-    Verify(String, RpcReplyPort<Result<Claims, TokenError>>),
     /// It is time to read the table of keys.
     Read,
     /// What it said.
@@ -149,8 +135,6 @@ enum Msg {
 
 struct State {
     keyring: Arc<Keyring>,
-    ring: Arc<Ring>,
-    verified: Arc<Verified>,
     reading: Option<JoinHandle<()>>,
 }
 
@@ -159,29 +143,16 @@ struct TokenActor;
 impl Actor for TokenActor {
     type Msg = Msg;
     type State = State;
-    type Arguments = (Arc<Keyring>, Arc<Verified>);
+    type Arguments = Arc<Keyring>;
 
-    async fn pre_start(
-        &self,
-        myself: ActorRef<Msg>,
-        (keyring, verified): Self::Arguments,
-    ) -> Result<State, ActorProcessingErr> {
+    async fn pre_start(&self, myself: ActorRef<Msg>, keyring: Arc<Keyring>) -> Result<State, ActorProcessingErr> {
         // Ends with the actor.
         drop(myself.send_interval(READ_EVERY, || Msg::Read));
-        // The predecessor may have died between a new ring and this.
-        verified.forget();
-        Ok(State { ring: keyring.ring(), keyring, verified, reading: None })
+        Ok(State { keyring, reading: None })
     }
 
     async fn handle(&self, myself: ActorRef<Msg>, msg: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         match msg {
-            Msg::Sign(user, now, reply) => {
-                let claims = Claims::issue(&user, now, state.keyring.ttl);
-                let _ = reply.send(state.ring.sign(&claims));
-            }
-            Msg::Verify(token, reply) => {
-                let _ = reply.send(state.ring.verify(&token, &state.verified));
-            }
             Msg::Read if state.reading.as_ref().is_none_or(JoinHandle::is_finished) => {
                 let keyring = Arc::clone(&state.keyring);
                 let read = async move {
@@ -192,13 +163,7 @@ impl Actor for TokenActor {
                 state.reading = Some(tokio::spawn(read));
             }
             Msg::Read => {}
-            Msg::Renew(read) => {
-                let ring = state.keyring.renew(read);
-                if !Arc::ptr_eq(&ring, &state.ring) {
-                    state.ring = ring;
-                    state.verified.forget();
-                }
-            }
+            Msg::Renew(read) => state.keyring.renew(read),
         }
         Ok(())
     }

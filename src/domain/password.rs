@@ -55,17 +55,11 @@ impl Password {
         if broken.is_empty() { Ok(Self(input)) } else { Err(broken) }
     }
 
-    /// A password that somebody offers at login. Whether it could ever match is part of comparing it.
+    /// A password that somebody offers at login. bcrypt compares its first 72 bytes, NULs among them, as the Python service
+    /// does: accounts that it made with longer passwords get in.
     #[must_use]
     pub fn offered(input: Zeroizing<String>) -> Self {
         Self(input)
-    }
-
-    /// Whether a stored hash can be of this password: not of one that is longer than bcrypt reads, nor of one with a NUL,
-    /// since neither can be registered and both would match a hash of their beginning.
-    #[must_use]
-    pub fn fits_bcrypt(&self) -> bool {
-        self.0.len() <= MAX_BYTES && !self.0.contains('\0')
     }
 
     /// The password's bytes.

@@ -178,7 +178,6 @@ impl From<TokenError> for Refusal {
             TokenError::Invalid => Self::INVALID_TOKEN,
             TokenError::Unsigned => Self::INTERNAL,
             TokenError::NoKey => Self::UNAVAILABLE,
-            TokenError::Call(error) => error.into(),
         }
     }
 }

@@ -39,6 +39,7 @@ async fn an_unknown_email_a_wrong_password_and_an_unusable_hash_take_as_long_to_
         Class { name: "stored at a lower cost", ..Class::new("cheap") },
         Class { name: "broken stored hash", ..Class::new("wreck") },
         Class { name: "over-long password", password: |at| format!("{at:09}").repeat(9), ..Class::new("john") },
+        Class { name: "password with a NUL", password: |at| format!("Wrong\0{at}"), ..Class::new("john") },
         Class { name: "empty password", password: |_| String::new(), ..Class::new("john") },
         // As long as it takes, and so what the comparison has to find.
         Class { name: "stored at a higher cost", expected: Expected::Apart, ..Class::new("costly") },

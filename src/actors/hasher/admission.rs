@@ -20,26 +20,28 @@ pub(super) struct Admission {
     verifies: AtomicU64,
     hashes: AtomicU64,
     running: AtomicU64,
+    /// Jobs that wait, and jobs that run.
+    queued: AtomicUsize,
     busy: AtomicUsize,
 }
 
 impl Admission {
     pub(super) fn new(engines: Engines, max_wait: Duration) -> Self {
         let (verifies, hashes, running) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-        Self { engines, max_wait, verifies, hashes, running, busy: AtomicUsize::new(0) }
+        Self { engines, max_wait, verifies, hashes, running, queued: AtomicUsize::new(0), busy: AtomicUsize::new(0) }
     }
 
     /// A place among the waiting jobs; or how long the job would have to wait, where that is too long.
     pub(super) fn admit(self: &Arc<Self>, class: Class, rounds: u64) -> Result<Place, Duration> {
         let place = Place::waiting(self, class, rounds);
-        // Its own rounds are behind it, not ahead.
-        let wait = self.wait(class, rounds);
+        // It is not ahead of itself.
+        let wait = self.wait(class, 1, rounds);
         if self.is_too_long(wait) { Err(wait) } else { Ok(place) }
     }
 
     /// The wait of a job of `class` that came now.
     pub(super) fn estimate(&self, class: Class) -> Duration {
-        self.wait(class, 0)
+        self.wait(class, 0, 0)
     }
 
     /// Whether a job with this wait would be refused.
@@ -52,11 +54,14 @@ impl Admission {
         self.busy.load(Ordering::Relaxed)
     }
 
-    /// The rounds ahead of a job, over the measured rounds a second: none while a lane is free; else what waits and goes
-    /// first, and what one of the running jobs has left until its lane is free.
-    fn wait(&self, class: Class, own: u64) -> Duration {
+    /// The rounds ahead of a job, over the measured rounds a second: none while there is a lane for every job; else what waits
+    /// and goes first, and what one of the running jobs has left until its lane is free. A job counts from its admission on:
+    /// of a crowd that comes in one moment none runs yet. The job itself is not counted, where `own` says that it waits.
+    fn wait(&self, class: Class, own: usize, own_rounds: u64) -> Duration {
         let lanes = self.engines.lanes();
-        if self.busy() < lanes {
+        // A job that starts is counted as running before it is no longer counted as waiting.
+        let queued = self.queued.load(Ordering::Acquire).saturating_sub(own);
+        if queued + self.busy() < lanes {
             return Duration::ZERO;
         }
         let (verifies, hashes) = (self.verifies.load(Ordering::Relaxed), self.hashes.load(Ordering::Relaxed));
@@ -66,7 +71,7 @@ impl Admission {
             Class::Hash => hashes + verifies.min(hashes * passing),
         };
         let next_free = self.running.load(Ordering::Relaxed) / lanes.max(1) as u64;
-        let rounds = ahead.saturating_sub(own) + next_free;
+        let rounds = ahead.saturating_sub(own_rounds) + next_free;
         let micros = u128::from(rounds) * 1_000_000 / u128::from(self.engines.rounds_per_second());
         Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
     }
@@ -91,6 +96,7 @@ pub(super) struct Place {
 impl Place {
     fn waiting(admission: &Arc<Admission>, class: Class, rounds: u64) -> Self {
         admission.waiting(class).fetch_add(rounds, Ordering::Relaxed);
+        admission.queued.fetch_add(1, Ordering::Relaxed);
         Self { admission: Arc::clone(admission), class, rounds, is_running: false }
     }
 
@@ -99,6 +105,7 @@ impl Place {
         self.is_running = true;
         self.admission.running.fetch_add(self.rounds, Ordering::Relaxed);
         self.admission.busy.fetch_add(1, Ordering::Relaxed);
+        self.admission.queued.fetch_sub(1, Ordering::Release);
         self.admission.waiting(self.class).fetch_sub(self.rounds, Ordering::Relaxed);
     }
 }
@@ -109,12 +116,14 @@ impl Drop for Place {
             self.admission.running.fetch_sub(self.rounds, Ordering::Relaxed);
             self.admission.busy.fetch_sub(1, Ordering::Relaxed);
         } else {
+            self.admission.queued.fetch_sub(1, Ordering::Relaxed);
             self.admission.waiting(self.class).fetch_sub(self.rounds, Ordering::Relaxed);
         }
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_precision_loss, reason = "rates and counts are far below 2^52")]
 mod tests {
     use super::*;
     use crate::config::Config;
@@ -138,6 +147,27 @@ mod tests {
         let admission = admission(Duration::from_millis(1));
         let _busy = running(&admission, Cost::HIGHEST);
         assert_eq!(admission.estimate(Class::Verify), Duration::ZERO);
+    }
+
+    /// None of them has reached a hasher when the last one is admitted or refused.
+    #[test]
+    fn a_crowd_that_comes_in_one_moment_is_admitted_as_far_as_its_wait_allows() {
+        let cost = Cost::new(10).unwrap();
+        let lanes = 2;
+        for room in [8_u32, 40, 100] {
+            let rate = admission(Duration::ZERO).engines.rounds_per_second();
+            // In the part of the longest wait that estimates may fill, `room` jobs are done.
+            let micros = u128::from(cost.rounds()) * u128::from(room) * 100_000_000 / u128::from(rate) / MARGIN_PERCENT;
+            let admission = admission(Duration::from_micros(u64::try_from(micros).unwrap()));
+            // Each start measures the kernel anew.
+            let expected = f64::from(room) * admission.engines.rounds_per_second() as f64 / rate as f64;
+            let crowd: Vec<_> = (0..256).map(|_| admission.admit(Class::Verify, cost.rounds())).collect();
+            let admitted = crowd.iter().filter(|place| place.is_ok()).count();
+            let (least, most) = (expected * 0.9 - 1.0, expected * 1.1 + f64::from(lanes) + 1.0);
+            assert!((least..most).contains(&(admitted as f64)), "{admitted} of 256, with room for {expected}");
+            let refused = crowd.iter().find_map(|place| place.as_ref().err()).unwrap();
+            assert!(admission.is_too_long(*refused), "{refused:?}");
+        }
     }
 
     #[test]

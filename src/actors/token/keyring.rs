@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, Guard};
 use secrecy::SecretString;
 use thiserror::Error;
 use time::OffsetDateTime;
@@ -40,7 +41,7 @@ pub enum KeyringError {
     NoSigner,
 }
 
-/// Makes rings, and keeps the latest for whoever comes after an actor that died.
+/// Makes rings, and keeps the latest for all who sign and verify.
 pub struct Keyring {
     pub(super) store: KeyStore,
     pub(super) ttl: Duration,
@@ -49,6 +50,8 @@ pub struct Keyring {
     secret: Option<Arc<Key>>,
     encryption: Option<EncryptionKeys>,
     metrics: Arc<Metrics>,
+    /// The latest. Every request reads it.
+    ring: ArcSwap<Ring>,
     latest: Mutex<Latest>,
 }
 
@@ -60,7 +63,6 @@ impl fmt::Debug for Keyring {
 
 /// What was last known.
 struct Latest {
-    ring: Arc<Ring>,
     snapshot: Snapshot,
     /// By how much the database's clock is ahead of this machine's.
     ahead: time::Duration,
@@ -94,22 +96,23 @@ impl Keyring {
             return Err(KeyringError::NoSigner);
         }
         let ahead = snapshot.now - OffsetDateTime::now_utc();
-        let latest = Latest { ring: Arc::new(ring), snapshot, ahead, is_stale: false };
+        let latest = Latest { snapshot, ahead, is_stale: false };
+        let ring = ArcSwap::from_pointee(ring);
         let (ttl, publish, metrics) = (config.ttl, config.publish, Arc::clone(metrics));
-        let keyring = Self { store, ttl, publish, secret, encryption, metrics, latest: Mutex::new(latest) };
+        let keyring = Self { store, ttl, publish, secret, encryption, metrics, ring, latest: Mutex::new(latest) };
         let now = keyring.latest().snapshot.now;
         keyring.count(&keyring.latest(), now);
-        Self::tell(&keyring.latest());
+        keyring.tell(&keyring.latest());
         Ok(keyring)
     }
 
     /// The latest ring.
-    pub(super) fn ring(&self) -> Arc<Ring> {
-        Arc::clone(&self.latest().ring)
+    pub(super) fn ring(&self) -> Guard<Arc<Ring>> {
+        self.ring.load()
     }
 
-    /// The ring after another look at the table, or at the clock alone where that failed.
-    pub(super) fn renew(&self, read: Result<Snapshot, KeyStoreError>) -> Arc<Ring> {
+    /// Changes the ring after another look at the table, or at the clock alone where that failed.
+    pub(super) fn renew(&self, read: Result<Snapshot, KeyStoreError>) {
         let mut latest = self.latest();
         let mut is_new = false;
         match read {
@@ -132,16 +135,16 @@ impl Keyring {
         }
         let now = OffsetDateTime::now_utc() + latest.ahead;
         let (secret, encryption) = (self.secret.as_ref(), self.encryption.as_ref());
-        let ring = Ring::new(secret, &latest.snapshot, encryption, now, Some(&latest.ring));
-        if !ring.is(&latest.ring) {
-            latest.ring = Arc::new(ring);
+        let known = self.ring();
+        let ring = Ring::new(secret, &latest.snapshot, encryption, now, Some(&known));
+        if !ring.is(&known) {
+            self.ring.store(Arc::new(ring));
             is_new = true;
         }
         self.count(&latest, now);
         if is_new {
-            Self::tell(&latest);
+            self.tell(&latest);
         }
-        Arc::clone(&latest.ring)
     }
 
     /// The public keys that others may check tokens with.
@@ -152,18 +155,18 @@ impl Keyring {
     /// What there is, in words.
     #[must_use]
     pub fn describe(&self) -> String {
-        let latest = self.latest();
+        let (latest, ring) = (self.latest(), self.ring());
         let name = |key: &Key| key.kid().unwrap_or("tokens.secret").to_owned();
-        let signs = latest.ring.signer().map_or_else(|| "nothing".to_owned(), name);
+        let signs = ring.signer().map_or_else(|| "nothing".to_owned(), name);
         let now = latest.snapshot.now;
         let secret = self.secret.is_some().then(|| "tokens.secret".to_owned());
-        let keys = latest.ring.stored().map(|key| {
+        let keys = ring.stored().map(|key| {
             let (kid, algorithm, state) = (key.kid(), key.algorithm.name(), key.state(now).name());
             format!("{kid} ({algorithm}, {state})")
         });
-        let ring = secret.into_iter().chain(keys).collect::<Vec<_>>().join(", ");
-        let mut words = format!("{signs} signs; in the ring: {ring}");
-        let unreadable = latest.ring.unreadable();
+        let all = secret.into_iter().chain(keys).collect::<Vec<_>>().join(", ");
+        let mut words = format!("{signs} signs; in the ring: {all}");
+        let unreadable = ring.unreadable();
         if !unreadable.is_empty() {
             words =
                 format!("{words}; not opened by tokens.encryption_key or the previous one: {}", unreadable.join(", "));
@@ -196,18 +199,19 @@ impl Keyring {
     fn count(&self, latest: &Latest, now: OffsetDateTime) {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         for state in [State::Published, State::Active, State::Retired] {
-            let count = latest.ring.stored().filter(|key| key.state(now) == state).count();
+            let count = self.ring().stored().filter(|key| key.state(now) == state).count();
             self.metrics.signing_keys.with_label_values(&[state.name()]).set(number(count));
         }
-        let unusable = latest.ring.unreadable().len() + latest.snapshot.unsound.len();
+        let unusable = self.ring().unreadable().len() + latest.snapshot.unsound.len();
         self.metrics.signing_keys_unusable.set(number(unusable));
     }
 
     /// Writes to the log what the ring consists of.
-    fn tell(latest: &Latest) {
-        let signer = latest.ring.signer().map(|key| key.kid().unwrap_or("HS256"));
-        tracing::info!(signer, keys = latest.ring.stored().count(), "the key ring");
-        let unreadable = latest.ring.unreadable().join(", ");
+    fn tell(&self, latest: &Latest) {
+        let ring = self.ring();
+        let signer = ring.signer().map(|key| key.kid().unwrap_or("HS256"));
+        tracing::info!(signer, keys = ring.stored().count(), "the key ring");
+        let unreadable = ring.unreadable().join(", ");
         if !unreadable.is_empty() {
             tracing::error!(
                 kids = unreadable,

@@ -8,6 +8,7 @@ use jsonwebtoken::errors::Error;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use secrecy::{ExposeSecret, SecretString};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::TokenError;
 use super::header::{self, Chosen};
@@ -102,13 +103,15 @@ pub(super) struct Ring {
     keys: Vec<Arc<Key>>,
     signer: Option<Arc<Key>>,
     unreadable: Vec<String>,
+    /// Of this ring alone: a token that was good under keys that are gone is checked anew.
+    verified: Verified,
 }
 
 impl Ring {
     /// The secret alone.
     pub(super) fn of_secret(secret: &SecretString) -> Self {
         let key = Arc::new(Key::of_secret(secret));
-        Self { keys: vec![Arc::clone(&key)], signer: Some(key), unreadable: Vec::new() }
+        Self { keys: vec![Arc::clone(&key)], signer: Some(key), unreadable: Vec::new(), verified: Verified::default() }
     }
 
     /// The ring at `now`. Keys that `previous` has already are taken over.
@@ -139,7 +142,8 @@ impl Ring {
         let signer = signer(able, now, secret.is_none()).or_else(|| secret.map(Arc::clone));
         let unreadable = made.iter().filter(|key| key.is_unreadable(now)).filter_map(|key| key.kid());
         let unreadable = unreadable.map(str::to_owned).collect();
-        Self { keys: secret.into_iter().map(Arc::clone).chain(made).collect(), signer, unreadable }
+        let keys = secret.into_iter().map(Arc::clone).chain(made).collect();
+        Self { keys, signer, unreadable, verified: Verified::default() }
     }
 
     /// Whether both consist of the same keys.
@@ -162,12 +166,20 @@ impl Ring {
         encode(&key.header, claims, signing).map_err(|_| TokenError::Unsigned)
     }
 
-    /// Checks a token with the key that its header names. What is `verified` already need not be computed again.
-    pub(super) fn verify(&self, token: &str, verified: &Verified) -> Result<Claims, TokenError> {
+    /// Whose token it is, as [`Self::verify`] finds it.
+    pub(super) fn user_of(&self, token: &str) -> Result<Uuid, TokenError> {
+        match self.verified.find(token) {
+            Some(user_id) => Ok(user_id),
+            None => Ok(self.verify(token)?.user_id),
+        }
+    }
+
+    /// Checks a token with the key that its header names. One that was found good of late is not computed again.
+    pub(super) fn verify(&self, token: &str) -> Result<Claims, TokenError> {
         if token.len() > TOKEN_MAX_BYTES {
             return Err(TokenError::Invalid);
         }
-        verified.find_or(token, || {
+        self.verified.find_or(token, || {
             let (header, _) = token.split_once('.').ok_or(TokenError::Invalid)?;
             let key = self.key(header).ok_or(TokenError::Invalid)?;
             let decoded = decode::<Claims>(token, &key.verifying, &key.validation);
@@ -245,10 +257,10 @@ mod tests {
         assert!(!later.is(&first));
         assert_eq!(later.signer().unwrap().kid(), Some(keys[0].kid()));
         let token = later.sign(&claims()).unwrap();
-        assert_eq!(first.verify(&token, &Verified::default()), Ok(claims()), "a published key verifies");
-        assert_eq!(empty.verify(&token, &Verified::default()), Err(TokenError::Invalid));
+        assert_eq!(first.verify(&token), Ok(claims()), "a published key verifies");
+        assert_eq!(empty.verify(&token), Err(TokenError::Invalid));
         let of_secret = empty.sign(&claims()).unwrap();
-        assert_eq!(later.verify(&of_secret, &Verified::default()), Ok(claims()));
+        assert_eq!(later.verify(&of_secret), Ok(claims()));
     }
 
     #[test]
@@ -261,6 +273,6 @@ mod tests {
         assert_eq!(blind.unreadable(), [key.kid()]);
         assert_eq!(blind.sign(&claims()), Err(TokenError::NoKey));
         let token = Ring::new(None, &snapshot, Some(&encryption()), now, None).sign(&claims()).unwrap();
-        assert_eq!(blind.verify(&token, &Verified::default()), Ok(claims()));
+        assert_eq!(blind.verify(&token), Ok(claims()));
     }
 }

@@ -1,8 +1,7 @@
 //! Tokens that have been found good.
 //!
-//! Most tokens come again and again. Those that the actor has found good are remembered where its handle sees them too: such
-//! a token costs no message, no signature's check and no parsing. The actor alone adds to them, and forgets them all with
-//! each change of its ring.
+//! Most tokens come again and again. Those that a ring has found good it remembers: such a token costs no signature's check and
+//! no parsing. They are gone with their ring.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -94,11 +93,6 @@ impl Verified {
         Ok(claims)
     }
 
-    /// Forgets all of them.
-    pub(super) fn forget(&self) {
-        *self.write() = Generations::default();
-    }
-
     fn read(&self) -> RwLockReadGuard<'_, Generations> {
         self.generations.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -140,15 +134,6 @@ mod tests {
             assert_eq!(verified.find("old"), None);
             assert_eq!(verified.find_or("old", refuse), Err(TokenError::Invalid));
         }
-    }
-
-    #[test]
-    fn what_was_forgotten_is_checked_again() {
-        let verified = Verified::default();
-        assert_eq!(verified.find_or("good", || Ok(claims(i64::MAX))), Ok(claims(i64::MAX)));
-        verified.forget();
-        assert_eq!(verified.find("good"), None);
-        assert_eq!(verified.find_or("good", refuse), Err(TokenError::Invalid));
     }
 
     #[test]

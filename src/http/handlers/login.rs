@@ -74,7 +74,7 @@ pub(in crate::http) async fn handle(handles: &Handles, client: Client, mut field
     let (Verdict::Match { outdated }, Some(account)) = (verdict, account) else {
         return Err(Refusal::INVALID_CREDENTIALS);
     };
-    let token = handles.tokens.sign(&account.user, OffsetDateTime::now_utc()).await?;
+    let token = handles.tokens.sign(&account.user, OffsetDateTime::now_utc())?;
     let data = LoginData { token: &token, user: UserBody::from(&account.user) };
     let reply = Reply::json(StatusCode::OK, &LoginReply { success: true, message: "Login successful", data });
     if outdated {

@@ -25,7 +25,7 @@ pub struct MeReply<'a> {
     responses((status = 200, description = "The token's user", body = MeReply<'_>))
 )]
 pub(in crate::http) async fn handle(handles: &Handles, head: Parts) -> Result<Reply, Refusal> {
-    let user_id = handles.tokens.verify(bearer::token(&head.headers)?).await?;
+    let user_id = handles.tokens.verify(bearer::token(&head.headers)?)?;
     drop(head);
     let user = handles.users.find_by_id(user_id).await?.ok_or(Refusal::INVALID_TOKEN)?;
     Reply::json(StatusCode::OK, &MeReply { success: true, data: UserBody::from(&user) })
