@@ -1,5 +1,6 @@
 //! The running service: everything started in order, and stopped in the reverse.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::actors::{self, Handles, Keyring, KeyringError};
-use crate::config::Config;
+use crate::config::{Config, Telemetry};
 use crate::database::keys::KeyStore;
 use crate::database::migrations::{self, Outcome};
 use crate::database::{self, Database, DatabaseError};
@@ -99,16 +100,11 @@ impl App {
     /// # Errors
     /// [`AppError`]; whatever had started by then is stopped.
     pub async fn start(config: Config) -> Result<Self, AppError> {
-        if config.database.url.is_some() && config.tokens.secret.is_none() {
-            return Err(SecretError::Missing.into());
-        }
+        check_secret(&config)?;
         // Addresses and certificates first: the likeliest mistakes should not cost a cluster's start.
         let metrics = Arc::new(Metrics::new()?);
         let front = Front::open(&config, &metrics).await?;
-        let admin_listener = match config.telemetry.admin_addr {
-            Some(addr) => Some(bind(addr, "telemetry.admin_addr").await?),
-            None => None,
-        };
+        let admin_listener = open_admin(&config.telemetry).await?;
         // Measures the kernel while the database starts or answers.
         let (hashing, panics) = (config.hashing.clone(), metrics.hash_engine_panics.clone());
         let engines = tokio::task::spawn_blocking(move || Engines::start(&hashing, panics));
@@ -152,8 +148,10 @@ impl App {
         .map_err(|error| AppError::Assembly(error.to_string()))?;
         limits.open().await;
         let gate = Gate::new(config, Arc::clone(&limits));
-        let service = Service::new(handles.clone(), gate, Arc::clone(&metrics), &config.server)
-            .map_err(|error| AppError::Assembly(error.to_string()))?;
+        let service = Service::new(handles.clone(), gate, Arc::clone(&metrics), &config.server).map_err(|error| {
+            supervisor.stop(None);
+            AppError::Assembly(error.to_string())
+        })?;
         let service = Arc::new(service);
         let (addr, redirect_addr, tls) = (front.addr, front.redirect_addr(), front.tls());
         let admin_addr = admin_listener.as_ref().and_then(|listener| listener.local_addr().ok());
@@ -199,11 +197,10 @@ impl App {
         self.redirect_addr
     }
 
-    /// Has the certificate's files looked at now, where there are any.
-    pub fn reload_certificate(&self) {
-        if let Some(tls) = &self.tls {
-            tls.reload();
-        }
+    /// Has the certificate's files looked at now; `false` where there is no certificate.
+    #[must_use]
+    pub fn reload_certificate(&self) -> bool {
+        self.tls.as_ref().inspect(|tls| tls.reload()).is_some()
     }
 
     /// Where metrics and health are.
@@ -276,6 +273,46 @@ impl Parts {
             server,
             helpers,
         }
+    }
+}
+
+/// Whether there is a secret, or can be.
+///
+/// # Errors
+/// [`AppError::Secret`].
+pub fn check_secret(config: &Config) -> Result<(), AppError> {
+    if config.database.url.is_some() && config.tokens.secret.is_none() {
+        return Err(SecretError::Missing.into());
+    }
+    Ok(())
+}
+
+/// Whether all addresses can be listened on, which ends with this.
+///
+/// # Errors
+/// [`AppError::Listen`].
+pub async fn check_listeners(config: &Config) -> Result<(), AppError> {
+    front::listen(&config.server.host, config.server.port).await?;
+    if let Some(addr) = config.server.https.redirect_addr {
+        bind(addr, "server.redirect_addr").await?;
+    }
+    open_admin(&config.telemetry).await.map(drop)
+}
+
+/// Port 9000 is other programs' too: where nobody asked for it, the service starts without it.
+async fn open_admin(config: &Telemetry) -> Result<Option<TcpListener>, AppError> {
+    let Some(addr) = config.admin_addr else { return Ok(None) };
+    match bind(addr, "telemetry.admin_addr").await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(AppError::Listen { addr, cause, .. })
+            if config.admin_is_default && cause.kind() == ErrorKind::AddrInUse =>
+        {
+            tracing::warn!(
+                "{addr} is taken: no metrics and health; choose an address with telemetry.admin_addr, or off"
+            );
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 

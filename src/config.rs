@@ -123,6 +123,8 @@ pub struct Audit {
 pub struct Telemetry {
     /// Where metrics and health are served; `None`: nowhere.
     pub admin_addr: Option<SocketAddr>,
+    /// Whether nobody asked for that address: then the service does without where it is taken.
+    pub admin_is_default: bool,
     /// How a log line is written.
     pub log_format: LogFormat,
     /// Which events are logged, in the syntax of tracing's `EnvFilter`; `None`: as suits the command.
@@ -214,13 +216,20 @@ impl Config {
     }
 
     fn from_layers(layers: &Layers) -> Result<Self, ConfigError> {
+        let (server, database) = (Server::read(layers)?, Database::read(layers)?);
+        // With a database elsewhere, nothing needs it but what is kept for an authority.
+        let is_needed = database.url.is_none() || matches!(server.https.certificate, Some(https::Source::Acme(_)));
         Ok(Self {
             data_dir: match layers.text("data_dir")? {
-                "" => default_data_dir(),
+                "" => default_data_dir().or((!is_needed).then(PathBuf::new)).ok_or_else(|| {
+                    let mend =
+                        "must be set: there is neither HOME, XDG_DATA_HOME nor STATE_DIRECTORY to derive it from";
+                    layers.refuse("data_dir", mend.to_owned())
+                })?,
                 path => PathBuf::from(path),
             },
-            server: Server::read(layers)?,
-            database: Database::read(layers)?,
+            server,
+            database,
             hashing: Hashing::read(layers)?,
             tokens: Tokens::read(layers)?,
             limits: Limits::read(layers)?,
@@ -231,12 +240,18 @@ impl Config {
     }
 }
 
-/// Root's own home is closed to the user that PostgreSQL runs as, so root's data lies where system services keep theirs.
-fn default_data_dir() -> PathBuf {
-    if rustix::process::geteuid().is_root() {
-        return PathBuf::from("/var/lib/rollcall");
+/// What the service manager made for the service. Else, for root, where system services keep theirs, since root's own home is
+/// closed to the user that PostgreSQL runs as; for others, below their home. Never a directory that all users share.
+fn default_data_dir() -> Option<PathBuf> {
+    let directory = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    // systemd separates several by colons.
+    let state = std::env::var_os("STATE_DIRECTORY").and_then(|all| std::env::split_paths(&all).next());
+    if let Some(state) = state.filter(|path| path.is_absolute()) {
+        return Some(state);
     }
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
-    let base = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    base.or_else(home).unwrap_or_else(std::env::temp_dir).join("rollcall")
+    if rustix::process::geteuid().is_root() {
+        return Some(PathBuf::from("/var/lib/rollcall"));
+    }
+    let base = directory("XDG_DATA_HOME").or_else(|| directory("HOME").map(|home| home.join(".local/share")));
+    base.map(|base| base.join("rollcall"))
 }

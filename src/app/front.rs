@@ -81,7 +81,7 @@ impl Front {
     }
 }
 
-async fn listen(host: &str, port: u16) -> Result<TcpListener, AppError> {
+pub(super) async fn listen(host: &str, port: u16) -> Result<TcpListener, AppError> {
     // An IPv6 address may be written with or without its brackets.
     let host = host.trim_start_matches('[').trim_end_matches(']');
     TcpListener::bind((host, port)).await.map_err(|cause| AppError::Listen {

@@ -1,9 +1,10 @@
 //! The secret that tokens are signed with, where nobody configured one: made once and kept beside the private cluster.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Write as _};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
@@ -11,6 +12,9 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::config::SECRET_MIN_BYTES;
+
+/// Different bytes of a kept secret at least: 64 hexadecimal digits have nearly all 16.
+const DIFFERENT_MIN: usize = 8;
 
 /// Why there is no secret.
 #[derive(Debug, Error)]
@@ -56,12 +60,22 @@ fn make(mut file: File) -> io::Result<SecretString> {
 
 fn read(path: &Path) -> io::Result<SecretString> {
     let mut text = Zeroizing::new(String::new());
-    File::open(path)?.read_to_string(&mut text)?;
-    if fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
+    let mut file = File::open(path)?;
+    let about = file.metadata()?;
+    if about.uid() != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::other(format!("it belongs to user {}, who may know it (chown)", about.uid())));
+    }
+    if about.permissions().mode() & 0o077 != 0 {
         return Err(io::Error::other("others than its owner may read it (chmod 600)"));
     }
-    if text.trim().len() < SECRET_MIN_BYTES {
+    file.read_to_string(&mut text)?;
+    let secret = text.trim();
+    if secret.len() < SECRET_MIN_BYTES {
         return Err(io::Error::other(format!("it is shorter than {SECRET_MIN_BYTES} bytes")));
     }
-    Ok(SecretString::from(text.trim()))
+    // A disk that was lost or zeroed, not chance: a random secret has more.
+    if secret.bytes().collect::<HashSet<_>>().len() < DIFFERENT_MIN {
+        return Err(io::Error::other("it can be guessed: it repeats a few characters"));
+    }
+    Ok(SecretString::from(secret))
 }

@@ -9,7 +9,7 @@ use super::{CliError, print};
 use crate::app::{self, AppError};
 use crate::config::Config;
 use crate::config::https::Source;
-use crate::database::{Database, DatabaseError, migrations};
+use crate::database::{Database, DatabaseError, local, migrations};
 use crate::domain::password::Password;
 use crate::domain::pseudonym::Pseudonyms;
 use crate::domain::timestamp::rfc3339_millis;
@@ -29,13 +29,21 @@ pub(super) async fn run(config: &Config) -> Result<(), CliError> {
         let until = tls::check(files).map_err(AppError::from)?;
         print(&format!("certificate: good (until {})", rfc3339_millis(until)))?;
     }
-    let database = Database::open(&config.database, &config.data_dir).await?;
+    app::check_secret(config)?;
+    app::check_listeners(config).await?;
+    print("listeners: good (their addresses are free)")?;
     let metrics = Arc::new(Metrics::new()?);
-    let checked = check_database(&database).await;
-    let keys = check_keys(config, &database, &metrics).await;
-    database.close().await;
-    print(&checked?)?;
-    print(&format!("keys: {}", keys?))?;
+    if config.database.url.is_none() && !local::exists(&config.data_dir) {
+        local::check_new(&config.data_dir).map_err(DatabaseError::from)?;
+        print(&format!("database: good (serve makes a private cluster in {})", config.data_dir.display()))?;
+    } else {
+        let database = Database::open(&config.database, &config.data_dir).await?;
+        let checked = check_database(&database).await;
+        let keys = check_keys(config, &database, &metrics).await;
+        database.close().await;
+        print(&checked?)?;
+        print(&format!("keys: {}", keys?))?;
+    }
     if let Some(url) = config.limits.rates.redis_url.as_ref().filter(|_| config.limits.enabled) {
         let pseudonyms = Arc::new(Pseudonyms::new(&[], config.audit.emails, config.audit.addresses));
         let shared = Shared::new(url, config.limits.rates.redis_timeout, pseudonyms, &metrics);
@@ -54,11 +62,11 @@ async fn check_database(database: &Database) -> Result<String, DatabaseError> {
     let found = migrations::version(&database.pool).await?;
     let latest = migrations::LATEST;
     let mut remarks = vec![place.to_owned(), format!("schema version {found}")];
-    if found != latest {
-        remarks.push(format!("serve and migrate bring it to {latest}"));
-    }
     if database.is_read_only().await? {
         remarks.push("it takes no writes: registrations would get 503".to_owned());
+    } else if found != latest {
+        migrations::rehearse(&database.pool).await?;
+        remarks.push(format!("serve and migrate bring it to {latest}, as was tried and taken back"));
     }
     if database.replica.is_some() {
         remarks.push("lookups by id go to database.replica_url".to_owned());

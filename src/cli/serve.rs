@@ -1,39 +1,45 @@
 //! `rollcall serve`.
 
+use std::pin::pin;
+
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CliError, print};
 use crate::app::App;
 use crate::config::Config;
 
-/// Serves until SIGTERM or SIGINT, then drains. A second signal ends the process at once. With a certificate, SIGHUP has it
-/// read again.
+/// Serves until SIGTERM or SIGINT, then drains. A second signal ends the process at once. SIGHUP has the certificate read
+/// again, where there is one, and never ends the process.
 pub(super) async fn run(config: Config) -> Result<(), CliError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let mut signalled = async || {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
     };
-    // Without a certificate a hangup ends the process, as ever.
-    let has_certificate = config.server.https.certificate.is_some();
-    let mut hangup = if has_certificate { Some(signal(SignalKind::hangup())?) } else { None };
+    let mut start = pin!(App::start(config));
     let app = tokio::select! {
-        app = App::start(config) => app?,
-        // Nothing has been accepted yet.
-        () = signalled() => return Ok(()),
-    };
-    let mut hung_up = async || match &mut hangup {
-        Some(hangup) => hangup.recv().await,
-        None => std::future::pending().await,
+        app = &mut start => app?,
+        () = signalled() => {
+            // What has begun to start is known when it has started, and can be stopped then.
+            tracing::info!("stopping as soon as the start allows");
+            tokio::select! {
+                app = start => if let Ok(app) = app { app.stop().await },
+                () = signalled() => {}
+            }
+            return Ok(());
+        }
     };
     print(&format!("listening on {}://{}", app.scheme(), app.addr()))?;
     loop {
         tokio::select! {
             () = signalled() => break,
-            _ = hung_up() => app.reload_certificate(),
+            _ = hangup.recv() => if !app.reload_certificate() {
+                tracing::info!("SIGHUP: there is no certificate to read again, and nothing else that can change");
+            },
         }
     }
     tracing::info!("stopping: accepted requests are answered first");

@@ -18,6 +18,8 @@ const SEED_VARIABLES: [(&str, &str); 4] = [
     ("API_HOST", "server.host"),
     ("API_PORT", "server.port"),
 ];
+/// The origin of what nobody set.
+const DEFAULT: &str = "the default";
 const PREFIX: &str = "ROLLCALL__";
 
 /// Longest timeout in milliseconds: a day.
@@ -33,7 +35,7 @@ impl Layers {
     pub(super) fn defaults() -> Result<Self, ConfigError> {
         let mut values = BTreeMap::new();
         for (key, value) in flatten(parse(DEFAULTS, "the defaults")?) {
-            values.insert(key, (value, "the default".to_owned()));
+            values.insert(key, (value, DEFAULT.to_owned()));
         }
         Ok(Self { values })
     }
@@ -138,6 +140,11 @@ impl Layers {
     /// The duration at `key`, given in milliseconds.
     pub(super) fn millis(&self, key: &'static str) -> Result<Duration, ConfigError> {
         self.number(key, 1..=MILLIS_MAX).map(Duration::from_millis)
+    }
+
+    /// Whether nobody set `key`.
+    pub(super) fn is_default(&self, key: &str) -> bool {
+        self.values.get(key).is_some_and(|(_, origin)| origin == DEFAULT)
     }
 
     /// An error about the value at `key`, which `mend` says how to put right. It shows no value: one may be a secret.

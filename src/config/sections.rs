@@ -84,6 +84,7 @@ impl Telemetry {
                     layers.refuse("telemetry.admin_addr", "must be ADDRESS:PORT, such as 127.0.0.1:9000, or off".into())
                 })?),
             },
+            admin_is_default: layers.is_default("telemetry.admin_addr"),
             log_format: match layers.text("telemetry.log_format")? {
                 "auto" => LogFormat::Auto,
                 "text" => LogFormat::Text,

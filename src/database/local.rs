@@ -7,10 +7,12 @@
 mod binaries;
 mod keeper;
 mod owner;
+mod process;
 mod server;
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ use thiserror::Error;
 use crate::telemetry::Counter;
 use keeper::Keeper;
 use server::{Place, Server};
+use tokio::task::spawn_blocking;
 
 /// The longest path that every system takes for a unix socket (macOS has 104 bytes with the final NUL, Linux 108).
 const SOCKET_PATH_MAX: usize = 103;
@@ -54,6 +57,35 @@ pub enum LocalError {
         path: PathBuf,
         /// What the system said.
         cause: io::Error,
+    },
+    /// The data directory is somebody else's, or open to others.
+    #[error("data_dir {path} is not safe: {flaw}; set data_dir to a directory that this user owns and nobody else can write", path = .path.display())]
+    Unsafe {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        flaw: String,
+    },
+    /// There is something else where the cluster should be.
+    #[error("{path} holds no PostgreSQL cluster and cannot make room for one: {cause}; move it away, or set another data_dir", path = .path.display())]
+    NoCluster {
+        /// The cluster's directory.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The cluster is another PostgreSQL version's.
+    #[error(
+        "the cluster in {path} was made by PostgreSQL {made_by}, and {installed} is installed; install PostgreSQL {made_by} \
+         beside it, or dump the cluster with {made_by} (pg_dumpall) and restore it into a new data_dir", path = .path.display()
+    )]
+    OtherVersion {
+        /// The cluster's directory.
+        path: PathBuf,
+        /// The version that made it.
+        made_by: String,
+        /// The version that is there.
+        installed: String,
     },
     /// The socket's path would be too long.
     #[error(
@@ -100,9 +132,9 @@ impl Cluster {
     /// [`LocalError`].
     pub async fn start(data_dir: &Path) -> Result<Self, LocalError> {
         let unusable = |cause| LocalError::DataDir { path: data_dir.to_owned(), cause };
-        fs::create_dir_all(data_dir).map_err(unusable)?;
-        let dir = fs::canonicalize(data_dir).map_err(unusable)?;
-        let place = Place { data: dir.join("postgres"), socket_dir: dir.join("run"), dir };
+        make_dir(data_dir).map_err(unusable)?;
+        let place = Place::of(data_dir).map_err(unusable)?;
+        check_dir(&place.dir)?;
         let length = place.socket_dir.join(SOCKET_NAME).as_os_str().len();
         if length > SOCKET_PATH_MAX {
             return Err(LocalError::PathTooLong { path: place.dir, length });
@@ -113,12 +145,14 @@ impl Cluster {
             place.accepts(START_TIMEOUT).await.map_err(|cause| place.failure(cause))?;
             return Ok(Self { place, state: State::Joined });
         }
-        let mut server = if let Some(pid) = place.running() {
-            tracing::info!(pid = pid.as_raw_nonzero(), "taking over a PostgreSQL server left running");
-            Server::Adopted(place.clone())
+        let mut server = if let Some(server) = Server::adopt(&place) {
+            tracing::info!(pid = server.pid().as_raw_nonzero(), "taking over a PostgreSQL server left running");
+            server
         } else {
-            place.make()?;
-            place.start()?
+            let starting = place.clone();
+            // A server that starts while nobody waits for it any more is dropped, and so told to stop.
+            let started = spawn_blocking(move || starting.make().and_then(|()| starting.start())).await;
+            started.map_err(|error| place.failure(error.to_string()))??
         };
         tokio::select! {
             accepted = place.accepts(START_TIMEOUT) => accepted.map_err(|cause| place.failure(cause))?,
@@ -145,15 +179,77 @@ impl Cluster {
 
     /// Stops the server if this process owns it: fast, then at once if that takes too long.
     pub async fn stop(self) {
-        let State::Owned { keeper, _lock, .. } = self.state else { return };
-        if let Some(keeper) = keeper {
-            keeper.stop().await;
-        }
+        let State::Owned { server, keeper, _lock } = self.state else { return };
+        let server = match keeper {
+            Some(keeper) => keeper.stop().await,
+            None => server,
+        };
+        let Some(mut server) = server.or_else(|| Server::adopt(&self.place)) else { return };
         for signal in [Signal::INT, Signal::QUIT] {
-            if self.place.end(signal, STOP_TIMEOUT).await {
+            if server.end(signal, STOP_TIMEOUT).await {
                 return;
             }
         }
+        server.leave();
         tracing::error!(data = %self.place.data.display(), "the private PostgreSQL server does not stop");
     }
+}
+
+/// Whether there is a cluster in `data_dir`.
+#[must_use]
+pub fn exists(data_dir: &Path) -> bool {
+    Place::of(data_dir).is_ok_and(|place| place.version().is_some())
+}
+
+/// Whether a cluster could be made in `data_dir`, as far as that can be told without making anything.
+///
+/// # Errors
+/// [`LocalError`].
+pub fn check_new(data_dir: &Path) -> Result<(), LocalError> {
+    binaries::Binaries::find().ok_or(LocalError::NotInstalled { package: binaries::package() })?;
+    let unusable = |cause| LocalError::DataDir { path: data_dir.to_owned(), cause };
+    if data_dir.is_dir() {
+        let place = Place::of(data_dir).map_err(unusable)?;
+        check_dir(&place.dir)?;
+        let is_free = place.data.read_dir().map_or(true, |mut entries| entries.next().is_none());
+        return if is_free {
+            Ok(())
+        } else {
+            Err(LocalError::NoCluster { path: place.data, cause: io::ErrorKind::DirectoryNotEmpty.into() })
+        };
+    }
+    let parent = data_dir.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("."));
+    rustix::fs::access(parent, rustix::fs::Access::WRITE_OK).map_err(|error| unusable(error.into()))
+}
+
+/// Makes the data directory where there is none. Of one that the service made, others see nothing: they may at most pass
+/// through to the directories below, which belong to the server's user where the service runs as root.
+fn make_dir(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let mode = if rustix::process::geteuid().is_root() { 0o711 } else { 0o700 };
+    match fs::DirBuilder::new().mode(mode).create(path) {
+        Ok(()) => fs::set_permissions(path, Permissions::from_mode(mode)),
+        // Another process came first.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whoever else could write here could have the service work on a database, or sign with a secret, of his.
+fn check_dir(path: &Path) -> Result<(), LocalError> {
+    let refuse = |flaw| LocalError::Unsafe { path: path.to_owned(), flaw };
+    let dir = fs::metadata(path).map_err(|cause| LocalError::DataDir { path: path.to_owned(), cause })?;
+    let own = rustix::process::geteuid().as_raw();
+    if dir.uid() != own {
+        return Err(refuse(format!("it belongs to user {}, and the service runs as {own}", dir.uid())));
+    }
+    if dir.mode() & 0o022 != 0 {
+        return Err(refuse(format!("others than its owner can write to it (mode {:o})", dir.mode() & 0o7777)));
+    }
+    Ok(())
 }

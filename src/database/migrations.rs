@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::Pool;
+use deadpool_postgres::{Pool, Transaction};
 use thiserror::Error;
 use tokio_postgres::GenericClient;
 use tokio_postgres::types::Type;
@@ -101,6 +101,21 @@ pub enum Outcome {
     },
 }
 
+/// Runs all steps that are due, in one transaction, and takes them back: what [`run`] would refuse is refused.
+///
+/// # Errors
+/// [`MigrationError`].
+pub async fn rehearse(pool: &Pool) -> Result<(), MigrationError> {
+    let mut client = pool.get().await.map_err(|error| MigrationError::Failed(root_cause(&error)))?;
+    let transaction = client.transaction().await?;
+    prepare(&transaction).await?;
+    let from = current_version(&*transaction).await?;
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version > from) {
+        step(&transaction, migration).await?;
+    }
+    Ok(transaction.rollback().await?)
+}
+
 /// Brings the database up to [`LATEST`].
 ///
 /// # Errors
@@ -111,40 +126,54 @@ pub async fn run(pool: &Pool) -> Result<Outcome, MigrationError> {
     let from = current_version(&**client).await?;
     let mut outcome = Outcome::UpToDate;
     for migration in MIGRATIONS.iter().filter(|migration| migration.version > from) {
-        // All that a step needs of its session ends with the transaction: a proxy may give the next one another session.
         let transaction = client.transaction().await?;
-        let timeout_ms = LOCK_TIMEOUT.as_millis();
-        transaction
-            .batch_execute(&format!(
-                "SET LOCAL statement_timeout = 0;
-                 SET LOCAL lock_timeout = {timeout_ms};
-                 SELECT pg_advisory_xact_lock({LOCK_KEY})"
-            ))
-            .await?;
+        prepare(&transaction).await?;
         // Another replica may have come first, with this step or with all.
         if current_version(&*transaction).await? >= migration.version {
             continue;
         }
-        if !exists(&*transaction, "rollcall_migrations").await? {
-            transaction.batch_execute(RECORDS).await?;
-        }
-        if migration.version == 1 {
-            check_names(&*transaction).await?;
-        }
-        if migration.version == 1 && exists(&*transaction, "users").await? {
-            check_adoptable(&*transaction).await?;
-            outcome = Outcome::Adopted;
-        } else {
-            transaction.batch_execute(migration.sql).await?;
-            if outcome == Outcome::UpToDate {
-                outcome = Outcome::Migrated { from };
-            }
-        }
-        let record = "INSERT INTO rollcall_migrations (version, name) VALUES ($1, $2)";
-        transaction.execute_typed(record, &[(&migration.version, Type::INT4), (&migration.name, Type::TEXT)]).await?;
+        let adopts = step(&transaction, migration).await?;
         transaction.commit().await?;
+        if adopts {
+            outcome = Outcome::Adopted;
+        } else if outcome == Outcome::UpToDate {
+            outcome = Outcome::Migrated { from };
+        }
     }
     Ok(outcome)
+}
+
+/// Waits for other replicas' steps. All that a step needs of its session ends with the transaction: a proxy may give the next
+/// one another session.
+async fn prepare(transaction: &Transaction<'_>) -> Result<(), MigrationError> {
+    let timeout_ms = LOCK_TIMEOUT.as_millis();
+    transaction
+        .batch_execute(&format!(
+            "SET LOCAL statement_timeout = 0;
+             SET LOCAL lock_timeout = {timeout_ms};
+             SELECT pg_advisory_xact_lock({LOCK_KEY})"
+        ))
+        .await?;
+    Ok(())
+}
+
+/// Runs and records one step; tells whether it adopted users that were there.
+async fn step(transaction: &Transaction<'_>, migration: &Migration) -> Result<bool, MigrationError> {
+    if !exists(&**transaction, "rollcall_migrations").await? {
+        transaction.batch_execute(RECORDS).await?;
+    }
+    if migration.version == 1 {
+        check_names(&**transaction).await?;
+    }
+    let adopts = migration.version == 1 && exists(&**transaction, "users").await?;
+    if adopts {
+        check_adoptable(&**transaction).await?;
+    } else {
+        transaction.batch_execute(migration.sql).await?;
+    }
+    let record = "INSERT INTO rollcall_migrations (version, name) VALUES ($1, $2)";
+    transaction.execute_typed(record, &[(&migration.version, Type::INT4), (&migration.name, Type::TEXT)]).await?;
+    Ok(adopts)
 }
 
 /// The schema's version as it is now; 0 is a database that no rollcall has seen.

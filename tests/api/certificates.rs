@@ -328,6 +328,8 @@ async fn check_tells_until_when_the_certificate_holds() {
     let files = Files::of(&authority.sign_from_to(OffsetDateTime::now_utc() - Duration::days(1), end));
     let program = home
         .program(&["check"])
+        .env("API_PORT", "0")
+        .env("ROLLCALL__TELEMETRY__ADMIN_ADDR", "off")
         .env("DATABASE_URL", &db.url())
         .env("JWT_SECRET", crate::harness::SECRET)
         .env("ROLLCALL__HASHING__COST", "4")

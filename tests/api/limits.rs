@@ -370,7 +370,8 @@ async fn a_url_that_leads_to_no_redis_is_an_error() {
 }
 
 fn check(home: &Home, db: &TestDatabase, redis_url: &str) -> Start {
-    let start = home.program(&["check"]).env("DATABASE_URL", &db.url()).env("JWT_SECRET", SECRET);
+    let start = home.program(&["check"]).env("API_PORT", "0").env("ROLLCALL__TELEMETRY__ADMIN_ADDR", "off");
+    let start = start.env("DATABASE_URL", &db.url()).env("JWT_SECRET", SECRET);
     let start = start.env("ROLLCALL__HASHING__COST", "4").env("ROLLCALL__HASHING__LANES", "1");
     start.env("ROLLCALL__LIMITS__REDIS_URL", redis_url).env("ROLLCALL__LIMITS__REDIS_TIMEOUT_MS", "20000")
 }

@@ -26,5 +26,6 @@ mod outage;
 mod pooler;
 mod refusals;
 mod replica;
+mod starts;
 mod timing;
 mod tls;

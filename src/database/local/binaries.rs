@@ -1,5 +1,6 @@
 //! Where PostgreSQL's server binaries are.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -19,17 +20,52 @@ pub(super) struct Binaries {
 }
 
 impl Binaries {
-    /// Looks in `PG_BINDIR`, which alone counts where it is set; then on `PATH`, at `pg_config --bindir`, and where packages go.
+    /// The first that [`Self::all`] gives.
     pub(super) fn find() -> Option<Self> {
+        Self::all().next()
+    }
+
+    /// Those of a major version, such as `15`.
+    ///
+    /// # Errors
+    /// The version of those that there are instead.
+    pub(super) fn of_version(version: &str) -> Result<Self, Option<String>> {
+        let mut others = None;
+        for binaries in Self::all() {
+            match binaries.version() {
+                Some(found) if found == version => return Ok(binaries),
+                found => others = others.or(found),
+            }
+        }
+        Err(others)
+    }
+
+    /// Looks in `PG_BINDIR`, which alone counts where it is set; then on `PATH`, at `pg_config --bindir`, and where packages go.
+    fn all() -> Box<dyn Iterator<Item = Self>> {
         if let Some(dir) = std::env::var_os("PG_BINDIR") {
-            return Self::within(Path::new(&dir));
+            return Box::new(Self::within(Path::new(&dir)).into_iter());
         }
         let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path)
-            .find_map(|dir| Self::within(&dir))
-            .or_else(|| pg_config().and_then(|dir| Self::within(&dir)))
-            .or_else(|| GLOBS.iter().find_map(|(root, bin)| newest(Path::new(root), bin)))
-            .or_else(|| Self::within(Path::new("/usr/bin")))
+        let on_path: Vec<_> = std::env::split_paths(&path).collect();
+        let packaged = GLOBS.iter().flat_map(|(root, bin)| by_version(Path::new(root), bin));
+        let places = on_path.into_iter().chain(std::iter::once_with(pg_config).flatten()).chain(packaged);
+        Box::new(places.chain([PathBuf::from("/usr/bin")]).filter_map(|dir| Self::within(&dir)))
+    }
+
+    /// Their major version: told by their directory where it is named for it, else by the program.
+    fn version(&self) -> Option<String> {
+        let is_number = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+        let root = self.postgres.parent()?.parent()?;
+        let named = root.file_name()?.to_str().filter(|name| is_number(name));
+        if let Some(named) = named {
+            return Some(named.to_owned());
+        }
+        // "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"
+        let told = tool(&self.postgres).arg("--version").output().ok()?;
+        let told = String::from_utf8(told.stdout).ok()?;
+        let number = told.split_whitespace().nth(2)?;
+        let digits: String = number.chars().take_while(char::is_ascii_digit).collect();
+        is_number(&digits).then_some(digits)
     }
 
     /// Resolves links, because PostgreSQL finds its libraries relative to where it really lies.
@@ -39,21 +75,34 @@ impl Binaries {
     }
 }
 
+/// A command that knows nothing of this process's environment, secrets among it, but where to find programs and libraries.
+pub(super) fn tool(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("LC_ALL", "C.UTF-8");
+    for name in ["PATH", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command
+}
+
 fn pg_config() -> Option<PathBuf> {
-    let told = Command::new("pg_config").arg("--bindir").output().ok()?;
+    let told = tool("pg_config").arg("--bindir").output().ok()?;
     String::from_utf8(told.stdout).ok().map(|dir| PathBuf::from(dir.trim()))
 }
 
-/// The binaries of the highest version below `root`, whose entries end in their version: `15`, `postgresql@16`.
-fn newest(root: &Path, bin: &str) -> Option<Binaries> {
+/// Directories of binaries below `root`, whose entries end in their version (`15`, `postgresql@16`), the highest first.
+fn by_version(root: &Path, bin: &str) -> Vec<PathBuf> {
     let version = |path: &Path| -> Option<u32> {
         let name = path.file_name()?.to_str()?;
         name.strip_prefix("postgresql@").unwrap_or(name).parse().ok()
     };
-    let mut dirs: Vec<_> = root.read_dir().ok()?.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+    let mut dirs: Vec<_> =
+        root.read_dir().into_iter().flatten().filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
     dirs.retain(|path| version(path).is_some());
     dirs.sort_by_key(|path| std::cmp::Reverse(version(path)));
-    dirs.iter().find_map(|dir| Binaries::within(&dir.join(bin)))
+    dirs.iter().map(|dir| dir.join(bin)).collect()
 }
 
 /// What this system's package manager calls the server.

@@ -19,7 +19,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Keeper {
     stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
+    task: JoinHandle<Option<Server>>,
 }
 
 impl Keeper {
@@ -28,24 +28,28 @@ impl Keeper {
         Self { stop, task: tokio::spawn(keep(place, server, restarts, stopped)) }
     }
 
-    /// Waits until no server is being started any more; one may be running then.
-    pub(super) async fn stop(self) {
+    /// Waits until no server is being started any more; gives the one that runs then.
+    pub(super) async fn stop(self) -> Option<Server> {
         let _ = self.stop.send(());
-        let _ = self.task.await;
+        self.task.await.ok().flatten()
     }
 }
 
-async fn keep(place: Place, mut server: Server, restarts: Counter, mut stopped: oneshot::Receiver<()>) {
+async fn keep(
+    place: Place,
+    mut server: Server,
+    restarts: Counter,
+    mut stopped: oneshot::Receiver<()>,
+) -> Option<Server> {
     loop {
         tokio::select! {
             () = server.ended() => {}
-            _ = &mut stopped => return,
+            _ = &mut stopped => return Some(server),
         }
         let began = Instant::now();
         tracing::error!(log = %place.log().display(), "the private PostgreSQL server ended; it is started again");
         restarts.inc();
-        let Some(back) = restart(&place, &mut stopped).await else { return };
-        server = back;
+        server = restart(&place, &mut stopped).await?;
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::warn!(ms, "the private PostgreSQL server is back");
     }

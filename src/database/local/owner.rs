@@ -3,7 +3,8 @@
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+
+use super::binaries::tool;
 
 /// An unprivileged user.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ impl Owner {
 
     /// Fails where this user can't pass through `dir`, as in a home directory that is closed to others.
     pub(super) fn check_reach(&self, dir: &Path) -> io::Result<()> {
-        let seen = Command::new("test").arg("-x").arg(dir).uid(self.uid).gid(self.gid).status()?;
+        let seen = tool("test").arg("-x").arg(dir).uid(self.uid).gid(self.gid).status()?;
         if seen.success() {
             Ok(())
         } else {
@@ -35,6 +36,6 @@ impl Owner {
 }
 
 fn id(which: &str, user: &str) -> Option<u32> {
-    let told = Command::new("id").args([which, user]).output().ok().filter(|told| told.status.success())?;
+    let told = tool("id").args([which, user]).output().ok().filter(|told| told.status.success())?;
     String::from_utf8(told.stdout).ok()?.trim().parse().ok()
 }

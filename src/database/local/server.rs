@@ -1,19 +1,23 @@
 //! The server of a private cluster as a process: made, started, found and signalled.
 
 use std::fs::{self, File, Permissions};
-use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, Read};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::fs::OFlags;
+use rustix::process::{Pid, Signal};
 use tokio::sync::watch;
 use tokio_postgres::NoTls;
 
 use super::binaries::{self, Binaries};
 use super::owner::Owner;
+use super::process::Process;
 use super::{DATABASE, LOOK_EVERY, LocalError, SUPERUSER};
 use crate::database::root_cause;
 
@@ -21,6 +25,14 @@ use crate::database::root_cause;
 const PID_FILE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause between two looks at a server that is nobody's child here, and so ends without a word.
 const LOOK_AT_ADOPTED_EVERY: Duration = Duration::from_millis(250);
+
+/// Beyond this size the log is put aside at the next start.
+const LOG_MAX_BYTES: u64 = 10 * 1024 * 1024;
+/// More than PostgreSQL writes to its small files.
+const FILE_MAX_BYTES: u64 = 4096;
+/// `O_NOFOLLOW | O_NONBLOCK`: no link is followed, and no pipe waited for.
+#[expect(clippy::cast_possible_wrap, reason = "flags of the C interface, which calls them signed")]
+const NO_FOLLOW: i32 = (OFlags::NOFOLLOW.bits() | OFlags::NONBLOCK.bits()) as i32;
 
 /// Where a cluster lies.
 #[derive(Debug, Clone)]
@@ -30,33 +42,81 @@ pub(super) struct Place {
     /// The server's.
     pub(super) data: PathBuf,
     pub(super) socket_dir: PathBuf,
+    /// Where in its log the last start begins.
+    pub(super) log_start: Arc<AtomicU64>,
 }
 
-/// A server that has been started or taken over, and tells when it has ended.
+/// A server that has been started or taken over, and tells when it has ended. Dropped, it is told to stop: nobody else would.
 #[derive(Debug)]
-pub(super) enum Server {
-    /// A child of this process, whose exit a thread waits for.
-    Child(watch::Receiver<bool>),
-    /// A killed service's.
-    Adopted(Place),
+pub(super) struct Server {
+    process: Process,
+    /// Of a child of this process, whose exit a thread waits for. `None`: a killed service's, taken over.
+    exit: Option<watch::Receiver<bool>>,
+    is_left: bool,
 }
 
 impl Server {
+    /// The server that a killed service left, if one runs here.
+    pub(super) fn adopt(place: &Place) -> Option<Self> {
+        Some(Self { process: place.running()?, exit: None, is_left: false })
+    }
+
+    /// Its process id.
+    pub(super) fn pid(&self) -> Pid {
+        self.process.pid()
+    }
+
     /// Waits for its end.
     pub(super) async fn ended(&mut self) {
-        match self {
+        match &mut self.exit {
             // The thread gone is as good as its word.
-            Self::Child(ended) => drop(ended.wait_for(|ended| *ended).await),
-            Self::Adopted(place) => {
-                while place.running().is_some() {
+            Some(exit) => drop(exit.wait_for(|ended| *ended).await),
+            None => {
+                while self.process.is_alive() {
                     tokio::time::sleep(LOOK_AT_ADOPTED_EVERY).await;
                 }
             }
         }
     }
+
+    /// Signals it and waits for its end; `false` where it outlasts `patience`.
+    pub(super) async fn end(&mut self, signal: Signal, patience: Duration) -> bool {
+        self.process.signal(signal);
+        let deadline = Instant::now() + patience;
+        while self.is_alive() {
+            if Instant::now() > deadline {
+                return false;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        true
+    }
+
+    /// Leaves it running when this is dropped.
+    pub(super) fn leave(&mut self) {
+        self.is_left = true;
+    }
+
+    fn is_alive(&self) -> bool {
+        self.exit.as_ref().map_or_else(|| self.process.is_alive(), |exit| !*exit.borrow())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if !self.is_left && self.is_alive() {
+            self.process.signal(Signal::INT);
+        }
+    }
 }
 
 impl Place {
+    /// The place below a data directory that there is.
+    pub(super) fn of(data_dir: &Path) -> io::Result<Self> {
+        let dir = fs::canonicalize(data_dir)?;
+        Ok(Self { data: dir.join("postgres"), socket_dir: dir.join("run"), dir, log_start: Arc::default() })
+    }
+
     /// How to connect.
     pub(super) fn connection_settings(&self) -> tokio_postgres::Config {
         let mut settings = tokio_postgres::Config::new();
@@ -64,32 +124,18 @@ impl Place {
         settings
     }
 
-    /// The process that serves here, by the file that PostgreSQL keeps.
-    pub(super) fn running(&self) -> Option<Pid> {
-        let text = fs::read_to_string(self.data.join("postmaster.pid")).ok()?;
-        let pid = Pid::from_raw(text.lines().next()?.trim().parse().ok()?)?;
-        // After a crash of the machine the number may be another program's.
-        let is_other = fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero()))
-            .is_ok_and(|name| name.trim_end() != "postgres");
-        if is_other {
-            return None;
-        }
-        // Not ours to signal is alive too.
-        (test_kill_process(pid) != Err(rustix::io::Errno::SRCH)).then_some(pid)
+    /// The process that serves here, by the file that PostgreSQL keeps. The file's directory is the server's: whatever stands in
+    /// it, no process is taken for the server that is not one here.
+    pub(super) fn running(&self) -> Option<Process> {
+        let pid = self.noted_pid()?;
+        Process::open(pid).filter(|process| process.serves(&self.data))
     }
 
-    /// Signals the process that serves here, if there is one, and waits for its end; `false` where it outlasts `patience`.
-    pub(super) async fn end(&self, signal: Signal, patience: Duration) -> bool {
-        let Some(pid) = self.running() else { return true };
-        let _ = kill_process(pid, signal);
-        let deadline = Instant::now() + patience;
-        while self.running().is_some() {
-            if Instant::now() > deadline {
-                return false;
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-        true
+    fn noted_pid(&self) -> Option<Pid> {
+        let text = read_own(&self.data.join("postmaster.pid")).ok()?;
+        // 1 is the system's first process, and less stands for groups of processes.
+        let pid = text.lines().next()?.trim().parse().ok().filter(|pid| *pid > 1)?;
+        Pid::from_raw(pid)
     }
 
     /// Waits until connections are accepted. Never, where the server has ended: ask for that beside.
@@ -104,21 +150,40 @@ impl Place {
         }
     }
 
-    /// What the server's log says went wrong, else `cause`.
+    /// What the server's log says went wrong since its last start, else `cause`.
     pub(super) fn failure(&self, cause: String) -> LocalError {
-        let text = fs::read_to_string(self.log()).unwrap_or_default();
+        let text = fs::read(self.log()).unwrap_or_default();
+        let since = usize::try_from(self.log_start.load(Ordering::Relaxed)).unwrap_or_default();
+        let text = String::from_utf8_lossy(text.get(since..).unwrap_or_default());
         let line = text.lines().rev().find(|line| line.contains("FATAL") || line.contains("ERROR"));
         LocalError::Server { program: "postgres", path: self.data.clone(), cause: line.map_or(cause, str::to_owned) }
     }
 
     /// The file that the server writes its log to.
     pub(super) fn log(&self) -> PathBuf {
-        self.data.join("server.log")
+        self.dir.join("server.log")
+    }
+
+    /// The log, to write on. It lies in the service's own directory, not in the server's: whoever owns that could have the
+    /// service write wherever a link leads.
+    fn open_log(&self) -> io::Result<File> {
+        let path = self.log();
+        if fs::symlink_metadata(&path).is_ok_and(|log| log.len() > LOG_MAX_BYTES) {
+            fs::rename(&path, path.with_extension("log.1"))?;
+        }
+        let log = File::options().create(true).append(true).mode(0o600).custom_flags(NO_FOLLOW).open(&path)?;
+        self.log_start.store(log.metadata()?.len(), Ordering::Relaxed);
+        Ok(log)
+    }
+
+    /// The version of PostgreSQL that made the cluster; `None` where there is no cluster yet.
+    pub(super) fn version(&self) -> Option<String> {
+        read_own(&self.data.join("PG_VERSION")).ok().map(|text| text.trim().to_owned())
     }
 
     /// Makes the cluster, if there is none. Takes a second on the caller's thread.
     pub(super) fn make(&self) -> Result<(), LocalError> {
-        if self.data.join("PG_VERSION").exists() {
+        if self.version().is_some() {
             return Ok(());
         }
         let (binaries, owner) = self.tools()?;
@@ -137,28 +202,36 @@ impl Place {
 
     /// The programs and their user, to whom the directories are given.
     fn tools(&self) -> Result<(Binaries, Option<Owner>), LocalError> {
-        let binaries = Binaries::find().ok_or(LocalError::NotInstalled { package: binaries::package() })?;
+        let binaries = self.binaries()?;
         let owner = Owner::of_server();
         let unusable = |cause| LocalError::DataDir { path: self.dir.clone(), cause };
         if let Some(owner) = &owner {
-            // Others may pass through to the directories below, which are the server's, and see nothing on the way.
-            fs::set_permissions(&self.dir, Permissions::from_mode(0o711)).map_err(unusable)?;
             owner.check_reach(&self.dir).map_err(unusable)?;
-        } else {
-            fs::set_permissions(&self.dir, Permissions::from_mode(0o700)).map_err(unusable)?;
         }
         own_dir(&self.socket_dir, owner.as_ref()).map_err(unusable)?;
         Ok((binaries, owner))
     }
 
+    /// The programs of the version that made the cluster, or the first that are found where there is none yet.
+    pub(super) fn binaries(&self) -> Result<Binaries, LocalError> {
+        let not_installed = LocalError::NotInstalled { package: binaries::package() };
+        let Some(made_by) = self.version() else { return Binaries::find().ok_or(not_installed) };
+        Binaries::of_version(&made_by).map_err(|found| match found {
+            None => not_installed,
+            Some(installed) => LocalError::OtherVersion { path: self.data.clone(), made_by, installed },
+        })
+    }
+
     fn spawn(&self, program: &Path, owner: Option<&Owner>) -> io::Result<Server> {
-        let log = File::create(self.log())?;
+        let log = self.open_log()?;
         let mut server = command(program, &self.dir, owner);
         server.arg("-D").arg(&self.data).arg("-k").arg(&self.socket_dir).args(["-c", "listen_addresses="]);
         server.stdout(log.try_clone()?).stderr(log);
         // Its own process group: Ctrl-C in a terminal must reach the service alone, which drains before it stops the server.
         let mut child = server.process_group(0).spawn()?;
-        let pid = Pid::from_child(&child);
+        // Before anybody waits for it: until then its number can't become another process's.
+        let process = Process::of_child(&child)?;
+        let pid = process.pid();
         let (exit, ended) = watch::channel(false);
         // It runs until it is stopped, or longer where this process is killed.
         std::thread::Builder::new().name("postgres-exit".into()).spawn(move || {
@@ -167,18 +240,20 @@ impl Place {
         })?;
         // Before its file is there it would look dead.
         let deadline = Instant::now() + PID_FILE_TIMEOUT;
-        while self.running() != Some(pid) && !*ended.borrow() && Instant::now() < deadline {
+        while self.noted_pid() != Some(pid) && !*ended.borrow() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(2));
         }
-        Ok(Server::Child(ended))
+        Ok(Server { process, exit: Some(ended), is_left: false })
     }
 }
 
 fn make_cluster(binaries: &Binaries, data: &Path, owner: Option<&Owner>) -> Result<(), LocalError> {
     let failed = |cause: String| LocalError::Server { program: "initdb", path: data.to_owned(), cause };
-    // A first start that was killed half way leaves a directory without PG_VERSION, which initdb refuses.
-    if data.exists() {
-        fs::remove_dir_all(data).map_err(|error| failed(error.to_string()))?;
+    // A cluster is made beside and renamed, so this is none of ours, unless it is empty.
+    if let Err(error) = fs::remove_dir(data)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(LocalError::NoCluster { path: data.to_owned(), cause: error });
     }
     let building = data.with_extension("new");
     let _ = fs::remove_dir_all(&building);
@@ -192,20 +267,33 @@ fn make_cluster(binaries: &Binaries, data: &Path, owner: Option<&Owner>) -> Resu
         .map_err(|error| failed(error.to_string()))?;
     if !made.status.success() {
         let words = String::from_utf8_lossy(&made.stderr);
-        return Err(failed(words.lines().find(|line| line.contains("error")).unwrap_or("no message").to_owned()));
+        let told = words.lines().find(|line| line.contains("error"));
+        let told = told.or_else(|| words.lines().rev().find(|line| !line.trim().is_empty()));
+        return Err(failed(told.map_or_else(|| made.status.to_string(), str::to_owned)));
     }
     // initdb did not wait for the disk; the rename below must not come before what it renames.
     rustix::fs::sync();
-    fs::rename(&building, data).map_err(|error| failed(error.to_string()))
+    fs::rename(&building, data).map_err(|error| failed(error.to_string()))?;
+    // The rename itself: an account that is acknowledged is in the cluster under its name.
+    let parent = File::open(data.parent().unwrap_or(data));
+    parent.and_then(|parent| parent.sync_all()).map_err(|error| failed(error.to_string()))
+}
+
+/// Reads a file of the server's directory, unless it is a link to somewhere else.
+fn read_own(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let file = File::options().read(true).custom_flags(NO_FOLLOW).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    file.take(FILE_MAX_BYTES).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// A command that runs as the server's user, away from the service's terminal and working directory.
 fn command(program: &Path, dir: &Path, owner: Option<&Owner>) -> Command {
-    let mut command = Command::new(program);
-    command.current_dir(dir).stdin(Stdio::null()).env("LC_ALL", "C.UTF-8");
-    for name in ["PGDATA", "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGOPTIONS"] {
-        command.env_remove(name);
-    }
+    let mut command = binaries::tool(program);
+    command.current_dir(dir).stdin(Stdio::null());
     if let Some(owner) = owner {
         command.uid(owner.uid).gid(owner.gid);
     }

@@ -136,6 +136,12 @@ impl TestDatabase {
         url(&SERVER.socket_dir, &self.name)
     }
 
+    /// The same database, as another role.
+    #[allow(dead_code, reason = "for tests of roles without rights")]
+    pub fn url_of(&self, role: &str) -> String {
+        self.url().replace("://rollcall@", &format!("://{role}@"))
+    }
+
     async fn client(&self) -> Arc<Client> {
         let mut client = self.client.lock().await;
         if let Some(client) = client.as_ref() {
