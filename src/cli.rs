@@ -74,6 +74,8 @@ enum CliError {
     Audit(#[from] AuditError),
     #[error("the database is at schema version {found}, not {latest}; run `rollcall migrate` first", latest = migrations::LATEST)]
     Schema { found: i32 },
+    #[error("nothing was done: say so with --yes, which is not asked for on a terminal")]
+    Unconfirmed,
     #[error("the document cannot be written: {0}")]
     Output(String),
     #[error("the runtime does not start: {0}")]
@@ -96,7 +98,11 @@ impl Cli {
     fn execute(self) -> Result<(), CliError> {
         match self.command.unwrap_or(Command::Serve) {
             Command::Openapi => print(&docs::openapi_json().map_err(|error| CliError::Output(error.to_string()))?),
-            Command::Defaults => print(DEFAULTS.trim_end()),
+            Command::Defaults => {
+                // A file that is given and cannot be read is a mistake here too.
+                self.config.as_deref().map(|file| Config::load(Some(file))).transpose()?;
+                print(DEFAULTS.trim_end())
+            }
             Command::Capacity(wishes) => capacity::run(&Config::load(self.config.as_deref())?, &wishes),
             command => {
                 let config = Config::load(self.config.as_deref())?;
@@ -135,6 +141,18 @@ async fn migrate(config: &Config) -> Result<(), CliError> {
 async fn demand_schema(database: &Database) -> Result<(), CliError> {
     let found = migrations::version(&database.pool).await.map_err(DatabaseError::from)?;
     if found == migrations::LATEST { Ok(()) } else { Err(CliError::Schema { found }) }
+}
+
+/// Asks before what cannot be undone. Where nobody can answer, the answer is no.
+fn confirm(question: &str) -> Result<(), CliError> {
+    use std::io::{IsTerminal, stdin};
+    if !stdin().is_terminal() {
+        return Err(CliError::Unconfirmed);
+    }
+    eprint!("{question} [y/N] ");
+    let mut answer = String::new();
+    stdin().read_line(&mut answer)?;
+    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(CliError::Unconfirmed) }
 }
 
 /// A line on standard output; a reader that has gone is not an error of ours.

@@ -6,6 +6,7 @@
 
 mod cors;
 mod database;
+mod dotenv;
 mod hashing;
 pub mod https;
 mod layers;
@@ -26,7 +27,7 @@ use https::Https;
 use layers::Layers;
 
 pub use cors::{Cors, Origins};
-pub use database::{Database, Statements, Tls};
+pub use database::{Database, Plans, Statements, Tls};
 pub use hashing::{Hashing, Kernel};
 pub use limits::{Limits, Rate, Rates};
 
@@ -82,6 +83,8 @@ pub struct Server {
     pub header_max_bytes: usize,
     /// A request's body.
     pub body_max_bytes: usize,
+    /// From the signal to stop until no connection is accepted any more.
+    pub drain_notice: Duration,
     /// For accepted requests to finish when the service stops.
     pub drain_timeout: Duration,
     /// Who may say for whom it passes requests on.
@@ -162,12 +165,22 @@ pub enum ConfigError {
         cause: String,
     },
     /// A key that doesn't exist.
-    #[error("unknown key {key} ({origin}); `rollcall defaults` lists the keys there are", key = .key.escape_debug())]
+    #[error("unknown key {key} ({origin}); {hint}`rollcall defaults` lists the keys there are", key = .key.escape_debug())]
     UnknownKey {
         /// The key, as `section.key`.
         key: String,
         /// Where it was given.
         origin: String,
+        /// The key that may have been meant.
+        hint: String,
+    },
+    /// A variable that is one of ours but for its underscores.
+    #[error("unknown variable {origin}; did you mean {variable}? A section and its key are parted by two underscores")]
+    UnknownVariable {
+        /// Its name, and where it was given.
+        origin: String,
+        /// The name that was meant.
+        variable: String,
     },
     /// A value that its key can't have.
     #[error("{key} ({origin}) {mend}")]

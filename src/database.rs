@@ -53,6 +53,11 @@ pub enum DatabaseError {
         /// The keys that may be wrong.
         keys: &'static str,
     },
+    /// It cannot hold every name.
+    #[error(
+        "the database's encoding is {0}, and names need UTF8: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and restore a dump into it"
+    )]
+    Encoding(String),
     /// Connections can't be encrypted as configured.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -109,6 +114,14 @@ impl Database {
         };
         let unreachable = |cause| DatabaseError::Unreachable { place, cause, keys };
         let client = pool.get().await.map_err(|error| unreachable(root_cause(&error)))?;
+        let encoding = client
+            .query_typed("SHOW server_encoding", &[])
+            .await
+            .and_then(|rows| rows.first().map_or(Ok(String::new()), |row| row.try_get::<_, String>(0)));
+        let encoding = encoding.map_err(|error| DatabaseError::Migration(error.into()))?;
+        if encoding != "UTF8" {
+            return Err(DatabaseError::Encoding(encoding));
+        }
         let replica = match &config.replica_url {
             Some(url) => {
                 let settings = parse_url(url.expose_secret(), "database.replica_url")?;
@@ -152,18 +165,7 @@ impl Database {
 }
 
 fn parse_url(url: &str, key: &'static str) -> Result<tokio_postgres::Config, DatabaseError> {
-    // SQLAlchemy names its driver in the scheme, as in postgresql+psycopg2://.
-    let plain = match url.split_once("://") {
-        Some((scheme, rest)) if scheme.starts_with("postgresql+") => format!("postgresql://{rest}"),
-        _ => url.to_owned(),
-    };
-    plain.parse().map_err(|error| {
-        let mut cause = root_cause(&error);
-        if plain.contains("sslmode=verify-") {
-            cause.push_str(": its certificate is checked with database.tls = \"verify-full\"");
-        }
-        DatabaseError::Url { key, cause }
-    })
+    url.parse().map_err(|error| DatabaseError::Url { key, cause: root_cause(&error) })
 }
 
 async fn is_read_only(client: &impl GenericClient) -> Result<bool, tokio_postgres::Error> {

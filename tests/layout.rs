@@ -56,7 +56,7 @@ const HOMES: [(&[&str], &[&str]); 13] = [
     ),
     (&["socket2"], &["http/unsent"]),
     (&["prometheus"], &["telemetry"]),
-    (&["dotenvy", "toml"], &["config"]),
+    (&["strsim", "toml"], &["config"]),
     (&["governor"], &["http/limits/local"]),
     (
         &["redis"],

@@ -6,11 +6,12 @@ mod list;
 use clap::Subcommand;
 use time::OffsetDateTime;
 
-use super::{CliError, demand_schema, print};
+use super::{CliError, confirm, demand_schema, print};
 use crate::config::Config;
 use crate::database::Database;
 use crate::database::audit::{AuditError, AuditLog};
 use crate::domain::audit::Head;
+use crate::domain::timestamp::rfc3339_millis;
 use instant::Instant;
 
 /// What to do with the log.
@@ -31,6 +32,9 @@ pub(super) enum Wish {
         /// Remove what happened before: 2026-01-31, 2026-01-31T12:00:00Z, or how long ago, such as 90d
         #[arg(long, value_name = "TIME")]
         before: Instant,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -49,7 +53,13 @@ async fn grant(config: &Config, database: &Database, wish: &Wish) -> Result<(), 
         Wish::Verify { head } => print(&verify(&log, *head).await?),
         Wish::Head => print(&log.ends().await?.head.to_string()),
         Wish::List(wishes) => list::run(&log, wishes).await,
-        Wish::Prune { before } => print(&prune(&log, before.at(OffsetDateTime::now_utc())).await?),
+        Wish::Prune { before, yes } => {
+            let before = before.at(OffsetDateTime::now_utc());
+            if !yes {
+                confirm(&format!("Remove all events before {}, for good?", rfc3339_millis(before)))?;
+            }
+            print(&prune(&log, before).await?)
+        }
     }
 }
 

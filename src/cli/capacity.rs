@@ -24,14 +24,18 @@ const MEASURE: Duration = Duration::from_millis(250);
 #[derive(Debug, Clone, Args)]
 pub(super) struct Wishes {
     /// Logins a second that the cost has to leave room for
-    #[arg(long, value_name = "N", default_value = "10")]
+    #[arg(long, value_name = "N", default_value = "10", value_parser = one_or_more)]
     logins_per_second: NonZeroU32,
     /// Longest that one password check may take when all lanes are busy, in milliseconds
-    #[arg(long, value_name = "MS", default_value = "1000")]
+    #[arg(long, value_name = "MS", default_value = "1000", value_parser = one_or_more)]
     latency_ms: NonZeroU32,
     /// Where to write the plot
     #[arg(long, value_name = "FILE", default_value = "rollcall-capacity.svg")]
     svg: PathBuf,
+}
+
+fn one_or_more(text: &str) -> Result<NonZeroU32, &'static str> {
+    text.parse().map_err(|_| "must be a whole number, 1 or more")
 }
 
 /// What so many engines do with so many lanes each.

@@ -1,5 +1,6 @@
 //! `rollcall serve`.
 
+use std::io::IsTerminal;
 use std::pin::pin;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,6 +12,10 @@ use crate::config::Config;
 /// Serves until SIGTERM or SIGINT, then drains. A second signal ends the process at once. SIGHUP has the certificate read
 /// again, where there is one, and never ends the process.
 pub(super) async fn run(config: Config) -> Result<(), CliError> {
+    let database = match &config.database.url {
+        Some(_) => "the database of database.url".to_owned(),
+        None => format!("a private PostgreSQL cluster in {}", config.data_dir.display()),
+    };
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -34,6 +39,9 @@ pub(super) async fn run(config: Config) -> Result<(), CliError> {
         }
     };
     print(&format!("listening on {}://{}", app.scheme(), app.addr()))?;
+    if std::io::stdout().is_terminal() {
+        print(&welcome(&app, &database))?;
+    }
     loop {
         tokio::select! {
             () = signalled() => break,
@@ -48,4 +56,13 @@ pub(super) async fn run(config: Config) -> Result<(), CliError> {
         () = signalled() => tracing::warn!("stopped at once"),
     }
     Ok(())
+}
+
+/// What a person wants to know next.
+fn welcome(app: &App, database: &str) -> String {
+    let mut addr = app.addr();
+    if addr.ip().is_unspecified() {
+        addr.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    format!("documents on {}://{addr}/docs\ndata in {database}", app.scheme())
 }

@@ -1,5 +1,7 @@
 //! `[database]`: where PostgreSQL is, and how it is spoken with.
 
+mod url;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use secrecy::SecretString;
 
 use super::ConfigError;
 use super::layers::Layers;
+use url::ServerUrl;
 
 /// `[database]`.
 #[derive(Debug, Clone)]
@@ -21,6 +24,8 @@ pub struct Database {
     pub ca_file: Option<PathBuf>,
     /// Whether statements are prepared once per connection, or sent anew each time.
     pub statements: Statements,
+    /// How PostgreSQL plans them.
+    pub plans: Plans,
     /// Connections at most.
     pub pool_size: usize,
     /// Connections kept open when idle.
@@ -55,21 +60,42 @@ pub enum Statements {
     Unnamed,
 }
 
+/// How the statements of a connection are planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plans {
+    /// Once, for whatever values come.
+    Generic,
+    /// As the server decides.
+    Auto,
+}
+
 impl Database {
     pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        let url = ServerUrl::read(layers, "database.url")?;
+        let replica_url = ServerUrl::read(layers, "database.replica_url")?;
+        let urls = || url.iter().chain(&replica_url);
         Ok(Self {
-            url: layers.secret("database.url")?,
-            replica_url: layers.secret("database.replica_url")?,
             tls: match layers.text("database.tls")? {
+                "url" if urls().any(|url| url.verifies) => Tls::VerifyFull,
                 "url" => Tls::Url,
                 "verify-full" => Tls::VerifyFull,
                 _ => return Err(layers.refuse("database.tls", "must be url or verify-full".into())),
             },
-            ca_file: Some(layers.text("database.ca_file")?).filter(|path| !path.is_empty()).map(PathBuf::from),
+            ca_file: match layers.text("database.ca_file")? {
+                "" => urls().find_map(|url| url.authorities.clone()),
+                path => Some(PathBuf::from(path)),
+            },
+            url: url.map(|url| url.url),
+            replica_url: replica_url.map(|url| url.url),
             statements: match layers.text("database.statement_mode")? {
                 "named" => Statements::Named,
                 "unnamed" => Statements::Unnamed,
                 _ => return Err(layers.refuse("database.statement_mode", "must be named or unnamed".into())),
+            },
+            plans: match layers.text("database.plans")? {
+                "generic" => Plans::Generic,
+                "auto" => Plans::Auto,
+                _ => return Err(layers.refuse("database.plans", "must be generic or auto".into())),
             },
             pool_size: layers.number("database.pool_size", 1..=1_000)?,
             pool_kept: layers.number("database.pool_kept", 0..=1_000)?,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::io::ErrorKind;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use toml::{Table, Value};
 
-use super::{ConfigError, DEFAULTS};
+use super::{ConfigError, DEFAULTS, dotenv};
 
 /// The variables of the Python service and the keys they set. `DEBUG` is apart: it is a switch, not a value.
 const SEED_VARIABLES: [(&str, &str); 4] = [
@@ -21,6 +22,9 @@ const SEED_VARIABLES: [(&str, &str); 4] = [
 /// The origin of what nobody set.
 const DEFAULT: &str = "the default";
 const PREFIX: &str = "ROLLCALL__";
+
+/// Read from the working directory, as the Python service does.
+const DOT_ENV: &str = ".env";
 
 /// Longest timeout in milliseconds: a day.
 const MILLIS_MAX: u64 = 86_400_000;
@@ -50,6 +54,12 @@ impl Layers {
         }
         let variables = variables()?;
         for (name, (value, origin)) in &variables {
+            if !name.starts_with(PREFIX)
+                && let Some(key) = intended(name, layers.values.keys())
+            {
+                let variable = format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"));
+                return Err(ConfigError::UnknownVariable { origin: origin.clone(), variable });
+            }
             if let Some(key) = name.strip_prefix(PREFIX) {
                 layers.set_text(&key.to_lowercase().replace("__", "."), value, origin)?;
             }
@@ -85,8 +95,7 @@ impl Layers {
 
     /// Puts `text` over a key's value, read as the type that the key has by default.
     pub(super) fn set_text(&mut self, key: &str, text: &str, origin: &str) -> Result<(), ConfigError> {
-        let unknown = || ConfigError::UnknownKey { key: key.to_owned(), origin: origin.to_owned() };
-        let (current, _) = self.values.get(key).ok_or_else(unknown)?;
+        let (current, _) = self.values.get(key).ok_or_else(|| self.unknown(key, origin))?;
         let value = match current {
             Value::Integer(_) => text.trim().parse().map_or_else(|_| text.into(), Value::Integer),
             Value::Boolean(_) => text.trim().to_ascii_lowercase().parse().map_or_else(|_| text.into(), Value::Boolean),
@@ -101,8 +110,13 @@ impl Layers {
                 *slot = (value, origin);
                 Ok(())
             }
-            None => Err(ConfigError::UnknownKey { key: key.to_owned(), origin }),
+            None => Err(self.unknown(key, &origin)),
         }
+    }
+
+    fn unknown(&self, key: &str, origin: &str) -> ConfigError {
+        let hint = nearest(key, self.values.keys()).map(|known| format!("did you mean {known}? ")).unwrap_or_default();
+        ConfigError::UnknownKey { key: key.to_owned(), origin: origin.to_owned(), hint }
     }
 
     /// The string at `key`.
@@ -115,8 +129,12 @@ impl Layers {
         self.text(key).map(|text| (!text.is_empty()).then(|| SecretString::from(text)))
     }
 
-    /// The items of the string at `key`, which commas separate.
+    /// The items at `key`: of a list of strings, or of one string, which commas separate.
     pub(super) fn list(&self, key: &'static str) -> Result<Vec<&str>, ConfigError> {
+        if let Some(items) = self.value(key).and_then(Value::as_array) {
+            let texts = items.iter().map(|item| item.as_str().map(str::trim)).collect::<Option<_>>();
+            return texts.ok_or_else(|| self.refuse(key, "must be a list of strings, or \"a, b\"".to_owned()));
+        }
         let items = self.text(key)?.split(',').map(str::trim);
         Ok(items.filter(|item| !item.is_empty()).collect())
     }
@@ -185,17 +203,22 @@ fn flatten(table: Table) -> Vec<(String, Value)> {
 /// The variables of `.env` and of the environment over them, each with its origin. One that is not UTF-8 can't be ours.
 fn variables() -> Result<BTreeMap<String, (String, String)>, ConfigError> {
     let mut variables = BTreeMap::new();
-    let syntax =
-        |cause: dotenvy::Error| ConfigError::Syntax { origin: ".env".to_owned(), cause: one_line(&cause.to_string()) };
-    match dotenvy::from_path_iter(".env") {
-        Ok(entries) => {
-            for entry in entries {
-                let (name, value) = entry.map_err(syntax)?;
-                variables.insert(name.clone(), (value, format!("{name} in .env")));
+    match std::fs::read_to_string(DOT_ENV) {
+        Ok(text) => {
+            let file = dotenv::read(&text, |name| std::env::var(name).ok());
+            for line in file.broken {
+                // There is no log yet, and what python-dotenv goes on after must not stop the service.
+                eprintln!("rollcall: {DOT_ENV} line {line} is out of syntax and left out");
+            }
+            for (name, value) in file.values {
+                if let Some(value) = value {
+                    let origin = format!("{name} in {DOT_ENV}");
+                    variables.insert(name, (value, origin));
+                }
             }
         }
-        Err(error) if error.not_found() => {}
-        Err(error) => return Err(syntax(error)),
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(cause) => return Err(ConfigError::Unreadable { path: DOT_ENV.into(), cause }),
     }
     for (name, value) in std::env::vars_os() {
         if let (Ok(name), Ok(value)) = (name.into_string(), value.into_string()) {
@@ -205,7 +228,17 @@ fn variables() -> Result<BTreeMap<String, (String, String)>, ConfigError> {
     Ok(variables)
 }
 
-/// A parser's message may quote the offending line, which may hold a secret: only its first words are kept.
-fn one_line(message: &str) -> String {
-    message.split([':', '\n']).next().unwrap_or_default().to_owned()
+/// A variable of one underscore too few, if that is what it is: `ROLLCALL_DATA_DIR`. Others may begin like ours, such as those
+/// that Kubernetes sets for a service of this name.
+fn intended<'a>(name: &str, mut keys: impl Iterator<Item = &'a String>) -> Option<&'a str> {
+    let flat = |text: &str| text.to_ascii_lowercase().replace(['.', '_'], "");
+    let rest = flat(name.strip_prefix("ROLLCALL_")?);
+    keys.find(|key| flat(key) == rest).map(String::as_str)
+}
+
+/// The key that is most like `key`, if one is like it at all.
+fn nearest<'a>(key: &str, keys: impl Iterator<Item = &'a String>) -> Option<&'a str> {
+    let likeness = |known: &&String| strsim::jaro_winkler(key, known);
+    let nearest = keys.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(&nearest) > 0.9).then_some(nearest)
 }

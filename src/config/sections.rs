@@ -23,6 +23,7 @@ impl Server {
             write_timeout: layers.millis("server.write_timeout_ms")?,
             header_max_bytes: layers.number("server.header_max_bytes", 8_192..=1_048_576)?,
             body_max_bytes: layers.number("server.body_max_bytes", 1_024..=16_777_216)?,
+            drain_notice: Duration::from_millis(layers.number("server.drain_notice_ms", 0..=600_000)?),
             drain_timeout: layers.millis("server.drain_timeout_ms")?,
             trusted_proxies: limits::proxies(layers)?,
             https: Https::read(layers)?,

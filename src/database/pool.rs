@@ -14,7 +14,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::hosts::Hosts;
 use super::tls::{self, TlsError};
 use super::{DatabaseError, is_read_only};
-use crate::config::{self, Statements, Tls};
+use crate::config::{self, Plans, Statements, Tls};
 
 /// A connection that has been idle for longer is checked before use; one that was in use just now has just been checked.
 const CHECK_AFTER_IDLE: Duration = Duration::from_millis(500);
@@ -75,6 +75,9 @@ fn hosts(settings: &mut Config, config: &config::Database) -> Result<Hosts, TlsE
 /// bitmap of rows to visit is worth making for thousands of them, not for those of one batch.
 fn opening(config: &config::Database) -> String {
     let timeout = config.timeout.as_millis();
+    if config.plans == Plans::Auto {
+        return format!("SET statement_timeout = {timeout}");
+    }
     format!(
         "SET statement_timeout = {timeout};
         SET enable_seqscan = off;

@@ -2,6 +2,8 @@
 
 use std::net::TcpListener;
 
+use rollcall::config::{Config, Origins};
+
 use crate::harness::program::Start;
 use crate::harness::{Home, SECRET, TestDatabase};
 
@@ -105,7 +107,75 @@ async fn unknown_keys_are_errors_wherever_they_stand() {
     let home = Home::new();
     home.write(".env", "ROLLCALL__SERVER__PROT=1\n");
     let exit = home.program(&[]).run().await;
-    exit.expect_failure(&["unknown key server.prot", "ROLLCALL__SERVER__PROT", ".env"]);
+    exit.expect_failure(&["unknown key server.prot", "ROLLCALL__SERVER__PROT", ".env", "did you mean server.port?"]);
+    for (name, meant) in [
+        ("ROLLCALL_DATA_DIR", "ROLLCALL__DATA_DIR"),
+        ("ROLLCALL_SERVER_PORT", "ROLLCALL__SERVER__PORT"),
+        ("ROLLCALL_HASHING__COST", "ROLLCALL__HASHING__COST"),
+    ] {
+        expect_variable(name, "x", &["unknown variable", name, "did you mean", meant]).await;
+    }
+}
+
+#[tokio::test]
+async fn variables_of_others_that_begin_like_ours_are_left_alone() {
+    // As Kubernetes sets them for a service named rollcall.
+    let home = Home::new();
+    let start = home.program(&["migrate"]).env("ROLLCALL_PORT_8000_TCP", "tcp://10.0.0.1:8000");
+    expect_database(start.env("ROLLCALL_SERVICE_HOST", "10.0.0.1").env("DATABASE_URL", &nowhere(3)), 3).await;
+}
+
+#[tokio::test]
+async fn lists_may_be_written_as_lists() {
+    expect_file("[server]\ntrusted_proxies = [\"10.0.0.0/8\", \"nonsense\"]\n", &["trusted_proxies", "nonsense"]).await;
+    expect_file("[cors]\nallowed_origins = [\"https://a.example\", 1]\n", &["allowed_origins", "list of strings"])
+        .await;
+    expect_file("[server]\nacme_domains = [\"a b\"]\n", &["acme_domains", "host names"]).await;
+    let config = Config::parse("[cors]\nallowed_origins = [\"https://a.example\", \"https://b.example\"]\n").unwrap();
+    assert!(matches!(config.cors.allowed, Origins::Listed(origins) if origins.len() == 2));
+}
+
+#[tokio::test]
+async fn urls_that_cannot_be_are_told_in_words_and_never_shown() {
+    for (url, words) in [
+        ("mysql://root:geheim@localhost/x", "postgresql://"),
+        ("geheim", "postgresql://"),
+        ("postgresql://u:geh@eim@localhost/x", "percent-encode"),
+        ("postgresql://u:geh/eim@localhost/x", "percent-encode"),
+        ("postgresql://u:geheim@localhost/x?sslkey=y", "client certificate"),
+    ] {
+        let exit = Home::new().program(&["migrate"]).env("DATABASE_URL", url).run().await;
+        exit.expect_failure(&["database.url", "DATABASE_URL", words]);
+        assert!(!exit.stderr.contains("eim"), "{}", exit.stderr);
+    }
+}
+
+#[tokio::test]
+async fn arguments_are_told_what_they_must_be() {
+    for (args, words) in [
+        (&["capacity", "--logins-per-second", "0"][..], "1 or more"),
+        (&["audit", "list", "--user", "nope"], "must be a user id (a UUID)"),
+    ] {
+        let exit = Home::new().program(args).run().await;
+        assert!(exit.code == Some(2) && exit.stderr.contains(words), "{exit:?}");
+    }
+    Home::new()
+        .program(&["--config", "nowhere.toml", "defaults"])
+        .run()
+        .await
+        .expect_failure(&["cannot read nowhere.toml"]);
+}
+
+#[tokio::test]
+async fn a_taken_port_that_nobody_asked_for_is_done_without() {
+    let (home, db) = (Home::new(), TestDatabase::migrated().await);
+    // Whoever has it already is as good as this.
+    let _taken = tokio::net::TcpListener::bind("127.0.0.1:9000").await;
+    let service = home.serve_on(&db).without("ROLLCALL__TELEMETRY__ADMIN_ADDR").ready().await;
+    service.get("/").await.expect_json(200);
+    assert!(service.stop().await.stderr.contains("127.0.0.1:9000 is taken"));
+    let asked = home.serve_on(&db).env("ROLLCALL__TELEMETRY__ADMIN_ADDR", "127.0.0.1:9000").run().await;
+    asked.expect_failure(&["cannot listen on 127.0.0.1:9000", "telemetry.admin_addr"]);
 }
 
 #[tokio::test]
@@ -155,8 +225,13 @@ async fn files_that_cannot_be_read_are_errors() {
     expect_file("[tokens]\nsecret = \"do-not-show-me\n", &["rollcall.toml", "line 2"]).await;
     let home = Home::new();
     home.write(".env", "JWT_SECRET='do-not-show-me\n");
-    let exit = home.program(&[]).run().await;
-    exit.expect_failure(&[".env"]);
+    // Python goes on after it; the line is told, and what it may hold is not.
+    let exit = home.program(&["migrate"]).env("DATABASE_URL", &nowhere(1)).run().await;
+    assert_eq!(exit.code, Some(1));
+    assert!(
+        exit.stderr.contains(".env line 1 is out of syntax") && exit.stderr.contains("cannot use PostgreSQL"),
+        "{exit:?}"
+    );
     assert!(!exit.stderr.contains("do-not-show-me"), "{}", exit.stderr);
 }
 

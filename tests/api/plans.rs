@@ -47,3 +47,18 @@ async fn lookups_are_planned_once() {
     let plans = client.query_one(counts, &[&sql]).await.unwrap();
     assert_eq!((plans.get::<_, i64>(0), plans.get::<_, i64>(1)), (3, 0));
 }
+
+#[tokio::test]
+async fn the_server_may_decide_on_plans() {
+    let db = TestDatabase::migrated().await;
+    for (plans, expected) in [("generic", ["force_generic_plan", "off"]), ("auto", ["auto", "on"])] {
+        let config = Config::with(&[("database.url", db.url().as_str()), ("database.plans", plans)]).unwrap();
+        let database = Database::open(&config.database, Path::new("unused")).await.unwrap();
+        let client = database.pool.get().await.unwrap();
+        let sql = "SELECT current_setting('plan_cache_mode'), current_setting('enable_seqscan')";
+        let row = client.query_one(sql, &[]).await.unwrap();
+        assert_eq!([row.get::<_, &str>(0), row.get(1)], expected);
+    }
+    let refused = Config::with(&[("database.plans", "none")]).unwrap_err().to_string();
+    assert!(refused.contains("must be generic or auto"), "{refused}");
+}

@@ -72,6 +72,18 @@ async fn verify_full_refuses_everybody_else() {
 }
 
 #[tokio::test]
+async fn urls_of_managed_databases_are_understood() {
+    let home = Home::new();
+    let (server, ca_file) = start(&home).await;
+    for mode in ["verify-full", "verify-ca"] {
+        let query = format!("?sslmode={mode}&sslrootcert={}", ca_file.to_str().unwrap());
+        serves_encrypted(serve_at(&home, &server.url_by("localhost", &query)), &server).await;
+        let unknown = serve_at(&home, &server.url_by("localhost", &format!("?sslmode={mode}"))).run().await;
+        unknown.expect_failure(&["localhost", "certificate", "UnknownIssuer"]);
+    }
+}
+
+#[tokio::test]
 async fn an_authority_that_cannot_be_read_is_refused_before_anything_is_asked() {
     let home = Home::new();
     let url = "postgresql://rollcall@localhost/rollcall";
@@ -83,8 +95,6 @@ async fn an_authority_that_cannot_be_read_is_refused_before_anything_is_asked() 
         refused.expect_failure(&["database.ca_file", &name, "PEM file"]);
     }
     // The names that other programs have for it.
-    for mode in ["verify-full", "verify-ca"] {
-        let refused = serve_at(&home, &format!("{url}?sslmode={mode}")).run().await;
-        refused.expect_failure(&["database.url", "sslmode", "database.tls", "verify-full"]);
-    }
+    let refused = serve_at(&home, &format!("{url}?sslmode=verify-full&sslrootcert=/nowhere.pem")).run().await;
+    refused.expect_failure(&["database.ca_file", "/nowhere.pem", "PEM file"]);
 }

@@ -1,5 +1,6 @@
 //! `rollcall audit list`: sealed events, and with `--follow` those to come.
 
+use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write, stdout};
 use std::time::Duration;
 
@@ -32,11 +33,15 @@ pub(in crate::cli) struct Wishes {
     #[arg(long, value_parser = PossibleValuesParser::new(KINDS))]
     kind: Vec<String>,
     /// Only events of this user
-    #[arg(long, value_name = "USER_ID")]
+    #[arg(long, value_name = "USER_ID", value_parser = user_id)]
     user: Option<Uuid>,
     /// Print a JSON object for each event instead of text
     #[arg(long)]
     json: bool,
+}
+
+fn user_id(text: &str) -> Result<Uuid, &'static str> {
+    text.parse().map_err(|_| "must be a user id (a UUID)")
 }
 
 /// Whether anybody reads on.
@@ -135,7 +140,7 @@ fn as_text(Sealed { event, sequence, .. }: &Sealed) -> String {
             line += "  ";
             line += name;
             line += "=";
-            line += value;
+            line += &quoted(value);
         }
     }
     if event.detail != "{}" {
@@ -143,6 +148,12 @@ fn as_text(Sealed { event, sequence, .. }: &Sealed) -> String {
         line += &event.detail;
     }
     printable(line.trim_end())
+}
+
+/// A value as it is, or in quotation marks where it could be taken for more than one.
+fn quoted(value: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| !c.is_whitespace() && !matches!(c, '=' | '"' | '\\');
+    if value.chars().all(is_plain) { Cow::Borrowed(value) } else { Cow::Owned(format!("{value:?}")) }
 }
 
 fn write(lines: &str) -> Result<Reader, CliError> {
@@ -162,5 +173,17 @@ fn is_closed() -> Result<bool, CliError> {
         Ok(_) => Ok(fds.iter().any(|fd| fd.revents().intersects(PollFlags::ERR | PollFlags::HUP))),
         Err(rustix::io::Errno::INTR) => Ok(false),
         Err(error) => Err(CliError::Output(io::Error::from(error).to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_value_passes_for_another_field() {
+        assert_eq!(quoted("ann@example.com"), "ann@example.com");
+        assert_eq!(quoted("root@x  source=10.0.0.1"), "\"root@x  source=10.0.0.1\"");
+        assert_eq!(quoted("a\"b"), "\"a\\\"b\"");
     }
 }

@@ -54,7 +54,7 @@ async fn verify_counts_what_is_not_sealed_and_fails_with_the_first_break() {
     assert!(good.contains("sealed events: 3") && good.contains("not sealed yet: 1"), "{good}");
     tamper(&db, "UPDATE audit_events SET email = 'x' WHERE sequence >= 2").await;
     run(&db, &["verify"]).await.expect_failure(&["the audit log does not hold", "event 2 was changed"]);
-    run(&db, &["prune", "--before", "0s"]).await.expect_failure(&["event 2 was changed"]);
+    run(&db, &["prune", "--before", "0s", "--yes"]).await.expect_failure(&["event 2 was changed"]);
 }
 
 #[tokio::test]
@@ -163,9 +163,11 @@ async fn a_pruned_log_holds_from_its_new_start() {
     let app = app_with(3).await;
     let old = said(&app.db, &["head"]).await;
     assert!(
-        said(&app.db, &["prune", "--before", "1d"]).await.starts_with("removed events: 0; the log starts after 0:")
+        said(&app.db, &["prune", "--before", "1d", "--yes"])
+            .await
+            .starts_with("removed events: 0; the log starts after 0:")
     );
-    let pruned = said(&app.db, &["prune", "--before", "0s"]).await;
+    let pruned = said(&app.db, &["prune", "--before", "0s", "--yes"]).await;
     assert_eq!(pruned, format!("removed events: 3; the log starts after {old}"));
     let told = lines(&said(&app.db, &["list", "--kind", "log_pruned", "--json"]).await);
     assert_eq!((told.len(), &told[0]["sequence"]), (1, &json!(4)));
@@ -179,4 +181,10 @@ async fn a_pruned_log_holds_from_its_new_start() {
     run(&app.db, &["verify", "--head", &lost]).await.expect_failure(&["event 2 was pruned", "after event 3"]);
     tamper(&app.db, "UPDATE audit_events SET kind = 'login_failed'").await;
     run(&app.db, &["verify"]).await.expect_failure(&["event 4 was changed"]);
+}
+
+#[tokio::test]
+async fn nothing_is_pruned_without_a_yes() {
+    let db = TestDatabase::migrated().await;
+    run(&db, &["prune", "--before", "0s"]).await.expect_failure(&["nothing was done", "--yes"]);
 }
