@@ -73,7 +73,7 @@ pub enum AttemptError {
 }
 
 impl From<Unavailable> for AttemptError {
-    fn from(Unavailable: Unavailable) -> Self {
+    fn from(_: Unavailable) -> Self {
         Self::Unavailable
     }
 }

@@ -77,7 +77,7 @@ pub struct Registration {
 }
 
 impl From<Unavailable> for UserError {
-    fn from(Unavailable: Unavailable) -> Self {
+    fn from(_: Unavailable) -> Self {
         Self::Unavailable
     }
 }

@@ -21,6 +21,9 @@ pub(crate) enum LendError {
     /// The server refused, or is lost.
     #[error("{0}")]
     Failed(String),
+    /// The server refused a value: one of the statement's rows, and perhaps no other.
+    #[error("{0}")]
+    Value(String),
     /// It took too long.
     #[error("no answer within {} ms", .0.as_millis())]
     Late(Duration),
@@ -54,6 +57,11 @@ impl Lender {
                     loan.give_back();
                     Ok(answer)
                 }
+                // The connection is as good as before.
+                Err(error) if is_of_a_value(&error) => {
+                    loan.give_back();
+                    Err(LendError::Value(root_cause(&error)))
+                }
                 Err(error) => {
                     loan.close();
                     if is_of_a_lost_server(&error) {
@@ -76,6 +84,11 @@ impl Lender {
         let client = pool.get().await.map_err(|error| LendError::NoConnection(root_cause(&error)))?;
         Ok(Loan { client: Some(client), cancel: &self.cancel })
     }
+}
+
+/// Whether the server found fault with a value: data exceptions and violated constraints (SQLSTATE classes 22 and 23).
+fn is_of_a_value(error: &Error) -> bool {
+    error.code().is_some_and(|code| matches!(code.code().get(..2), Some("22" | "23")))
 }
 
 /// One that waits, until it is dropped: because it has a connection, or because its time is over.

@@ -25,7 +25,7 @@ struct Migration {
 }
 
 /// All steps, in order.
-const MIGRATIONS: [Migration; 4] = [
+const MIGRATIONS: [Migration; 5] = [
     Migration { version: 1, name: "create_users", sql: include_str!("../../sql/0001_create_users.sql") },
     Migration { version: 2, name: "create_audit_events", sql: include_str!("../../sql/0002_create_audit_events.sql") },
     Migration {
@@ -34,6 +34,11 @@ const MIGRATIONS: [Migration; 4] = [
         sql: include_str!("../../sql/0003_create_login_attempts.sql"),
     },
     Migration { version: 4, name: "create_signing_keys", sql: include_str!("../../sql/0004_create_signing_keys.sql") },
+    Migration {
+        version: 5,
+        name: "bound_login_attempts",
+        sql: include_str!("../../sql/0005_bound_login_attempts.sql"),
+    },
 ];
 
 /// Where steps are recorded.

@@ -8,14 +8,17 @@ use thiserror::Error;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Row};
 
-use super::lender::Lender;
+use super::lender::{LendError, Lender};
 use crate::config;
 use crate::telemetry::{Metrics, seconds};
 
 /// The database did not answer, refused, or took too long. A write may or may not have happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the database is not available")]
-pub(crate) struct Unavailable;
+pub(crate) struct Unavailable {
+    /// It refused a value of one of the rows; the others may be good.
+    pub(crate) for_a_value: bool,
+}
 
 /// A value, and the type that it has in the statement.
 pub(crate) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -87,7 +90,7 @@ impl Statements {
         result.map_err(|error| {
             tracing::warn!(statement = name, %error, "a database statement failed");
             self.metrics.statement_failures.with_label_values(&[name]).inc();
-            Unavailable
+            Unavailable { for_a_value: matches!(error, LendError::Value(_)) }
         })
     }
 }

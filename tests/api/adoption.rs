@@ -5,8 +5,9 @@ use std::sync::Arc;
 use rollcall::app::AppError;
 use rollcall::database::DatabaseError;
 use rollcall::database::migrations::MigrationError;
+use serde_json::json;
 
-use crate::harness::{EMAIL, Home, PASSWORD, TestApp, TestDatabase};
+use crate::harness::{EMAIL, Home, PASSWORD, TestApp, TestDatabase, all};
 
 /// The Python service's own migration: its statements, in the order that its document shows them run.
 const SEED_MIGRATION: &str = r#"
@@ -148,4 +149,50 @@ async fn a_strangers_view_of_that_name_is_refused() {
     let db = TestDatabase::empty().await;
     db.run("CREATE VIEW users AS SELECT 1 AS one").await;
     assert!(matches!(TestApp::try_start(&db, &[]).await, Err(AppError::Database(DatabaseError::Migration(_)))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_the_table_refuses_costs_its_own_request_only() {
+    let app = TestApp::with(&[("database.write_batches", "1")]).await;
+    app.db.run("ALTER TABLE users ADD CONSTRAINT no_roe CHECK (name <> 'Jane Roe')").await;
+    let register = async |n: usize| {
+        let name = if n % 5 == 0 { "Jane Roe" } else { "Ann Lee" };
+        let body = json!({"name": name, "email": format!("user{n}@example.com"), "password": PASSWORD});
+        (n, app.register(&body).await)
+    };
+    for (n, answer) in all((0..60).map(register)).await {
+        if n % 5 == 0 {
+            answer.expect_refusal(503, "unavailable");
+        } else {
+            answer.expect_json(201);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_cannot_be_read_costs_nobody_else_an_answer() {
+    let app = TestApp::with(&[("database.read_batches", "1")]).await;
+    app.register_john().await;
+    let token = app.token().await;
+    app.register_email("odd@example.com").await.expect_json(201);
+    let odd = app.login("odd@example.com", PASSWORD).await.expect_json(200);
+    let odd = odd["data"]["token"].as_str().unwrap();
+    app.db.run("UPDATE users SET created_at = 'infinity' WHERE email = 'odd@example.com'").await;
+    let both = (0..40).map(|n| app.me(if n % 2 == 0 { &token } else { odd }));
+    for (n, answer) in all(both).await.into_iter().enumerate() {
+        if n % 2 == 0 {
+            answer.expect_json(200);
+        } else {
+            answer.expect_refusal(401, "invalid_token");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_hold_every_name_is_refused() {
+    let (home, db) = (Home::new(), TestDatabase::empty().await);
+    let name = "latin1_of_the_tests";
+    db.run(&format!("CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")).await;
+    let url = db.url_of_database(name);
+    home.serve_on(&db).env("DATABASE_URL", &url).run().await.expect_failure(&["LATIN1", "UTF8"]);
 }

@@ -371,17 +371,18 @@ async fn old_counters_are_deleted_and_so_are_those_beyond_the_limit() {
     };
     db.run(&insert(1, 2_500, 3, "-1 hour")).await;
     db.run(&insert(3_001, 3_500, 0, "10 days")).await;
+    db.run("UPDATE login_attempts SET known_until = expires_at WHERE failures = 0").await;
     db.run(&insert(4_001, 4_800, 1, "1 hour")).await;
     let app = TestApp::on(Arc::clone(&db), &[("limits.attempts_max", "1000")]).await;
     let count =
         async |rows: &str| -> i64 { db.value(&format!("SELECT count(*) FROM login_attempts WHERE {rows}"), &[]).await };
     until("what is left", async || count("true").await == 1_000).await;
     assert_eq!(count("failures = 3").await, 0, "old ones");
-    assert_eq!(count("failures = 1").await, 800, "known networks go before counters");
+    assert_eq!(count("failures = 0").await, 500, "counters go before known networks");
     assert_eq!(
-        count("failures = 0 AND subject > decode(lpad(to_hex(3300), 64, '0'), 'hex')").await,
-        200,
-        "oldest first"
+        count("failures = 1 AND subject > decode(lpad(to_hex(4300), 64, '0'), 'hex')").await,
+        500,
+        "those first that would be forgotten soonest"
     );
     until("the count", async || sample(&app.admin(), "rollcall_attempts_reaped_total").await == 2_800).await;
 }
@@ -454,4 +455,33 @@ async fn attempts_are_counted_through_a_proxy_that_keeps_no_sessions() {
     app.register_john().await;
     app.token().await;
     assert_eq!(checked(&soon("all answers", all((0..40).map(|n| wrong(&app, n)))).await), 10);
+}
+
+/// As if somebody had tried to log in to a thousand accounts that there are not, and failed.
+#[tokio::test]
+async fn a_flood_of_counters_does_not_make_an_account_forget_its_networks() {
+    let db = TestDatabase::migrated().await;
+    let counter = "INSERT INTO login_attempts (subject, source, failures, failed_at, known_until, expires_at)";
+    db.run(&format!(
+        "{counter} SELECT sha256(n::text::bytea), 'n', 1, now(), '-infinity', now() + INTERVAL '1 hour'
+         FROM generate_series(1, 1500) AS n"
+    ))
+    .await;
+    for n in 1..=5 {
+        db.run(&format!(
+            "{counter} VALUES ('known', 'n{n}', 0, '-infinity', now() + INTERVAL '{n} days', now() + INTERVAL '{n} days')"
+        ))
+        .await;
+    }
+    let rows =
+        async |filter: &str| db.value::<i64>(&format!("SELECT count(*) FROM login_attempts WHERE {filter}"), &[]).await;
+    while db.value::<i32>("SELECT login_reap(100, 1000::bigint)", &[]).await > 0 {}
+    assert_eq!((rows("TRUE").await, rows("subject = 'known'").await), (1000, 5));
+    // With nothing else left to forget, the network that was not used for longest goes first.
+    db.run("DELETE FROM login_attempts WHERE subject <> 'known'").await;
+    assert_eq!(db.value::<i32>("SELECT login_reap(2, 3::bigint)", &[]).await, 2);
+    assert_eq!(rows("subject = 'known' AND source IN ('n3', 'n4', 'n5')").await, 3);
+    db.run("UPDATE login_attempts SET expires_at = now() - INTERVAL '1 second' WHERE source = 'n4'").await;
+    assert_eq!(db.value::<i32>("SELECT login_reap(100, 1000::bigint)", &[]).await, 1);
+    assert_eq!(rows("source = 'n4'").await, 0);
 }

@@ -1,6 +1,6 @@
 //! The statements that answer requests which have gathered.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use super::replica::Replica;
 use super::store::Store;
 use super::{NewHash, NewRow, Reply, UserError};
 use crate::actors::batch::{self, Place};
-use crate::database::statements::{Connection, Statements};
+use crate::database::statements::{Connection, Statements, Unavailable};
 use crate::domain::email::Email;
 use crate::domain::user::{Account, User};
 
@@ -85,13 +85,23 @@ impl Batches {
         // In one order everywhere: two batches with the same addresses in different orders would wait for each other.
         batch.sort_by(|(a, _), (b, _)| a.email.cmp(&b.email));
         let rows: Vec<_> = batch.iter().map(|(row, _)| row).collect();
-        let stored = self.run("insert", rows.len(), async |store| store.insert(&rows).await).await;
+        let mut stored = self.insert_rows(&rows).await;
+        let is_one_at_fault = stored.as_ref().is_err_and(|error| error.for_a_value) && rows.len() > 1;
         for (row, reply) in batch {
+            if is_one_at_fault {
+                // A table that was taken over may refuse what the service does not know of; that is its own row's affair.
+                stored = self.insert_rows(&[&row]).await;
+            }
             let _ = reply.send(match &stored {
                 Ok(created) => created.get(&row.id).copied().ok_or(UserError::EmailTaken),
-                Err(error) => Err(*error),
+                Err(error) => Err((*error).into()),
             });
         }
+    }
+
+    async fn insert_rows(&self, rows: &[&NewRow]) -> Result<HashMap<Uuid, OffsetDateTime>, Unavailable> {
+        let statement = async |connection: Connection<'_>| Store(connection).insert(rows).await;
+        self.statements.run(&self.pool, "insert", rows.len(), statement).await
     }
 
     pub(super) async fn replace_hashes(&self, batch: Writes<NewHash, ()>, _place: Place) {

@@ -42,13 +42,14 @@ impl Store<'_> {
     /// The users of these ids that exist.
     pub(super) async fn users_by_id(&self, ids: &[Uuid]) -> Result<Vec<User>, Error> {
         let rows = self.query(USERS_BY_ID, &[(&ids, Type::UUID_ARRAY)]).await?;
-        rows.iter().map(user).collect()
+        Ok(rows.iter().filter_map(|row| readable(user(row))).collect())
     }
 
     /// The accounts of these addresses that exist.
     pub(super) async fn accounts_by_email(&self, emails: &[&str]) -> Result<Vec<Account>, Error> {
         let rows = self.query(ACCOUNTS_BY_EMAIL, &[(&emails, Type::VARCHAR_ARRAY)]).await?;
-        rows.iter().map(|row| Ok(Account { user: user(row)?, password_hash: PasswordHash(row.try_get(4)?) })).collect()
+        let account = |row| Ok(Account { user: user(row)?, password_hash: PasswordHash(row.try_get(4)?) });
+        Ok(rows.iter().filter_map(|row| readable(account(row))).collect())
     }
 
     /// Inserts the rows whose address is free, each with its event, and tells when each of those was made.
@@ -92,6 +93,11 @@ impl Store<'_> {
     async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
         self.0.query(sql, parameters).await
     }
+}
+
+/// A row that says what no user is like, such as one made at `infinity`, is none: others of its statement are not to suffer.
+fn readable<T>(read: Result<T, Error>) -> Option<T> {
+    read.inspect_err(|error| tracing::warn!(%error, "a row of users cannot be read and is left out")).ok()
 }
 
 fn user(row: &Row) -> Result<User, Error> {

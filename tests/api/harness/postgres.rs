@@ -136,6 +136,12 @@ impl TestDatabase {
         url(&SERVER.socket_dir, &self.name)
     }
 
+    /// Another database of the same server.
+    #[allow(dead_code, reason = "for tests of odd databases")]
+    pub fn url_of_database(&self, name: &str) -> String {
+        url(&SERVER.socket_dir, name)
+    }
+
     /// The same database, as another role.
     #[allow(dead_code, reason = "for tests of roles without rights")]
     pub fn url_of(&self, role: &str) -> String {
