@@ -7,7 +7,8 @@ RUNNER := CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUNNER
 
 run: ## Serve on http://localhost:8000, with a private PostgreSQL cluster unless DATABASE_URL is set
 	@.ci/install cc postgres
-	@cargo run --release --quiet -- serve
+	@echo "building: some five minutes on two cores the first time, seconds after that"
+	@cargo run --release -- serve
 
 test: ## Run the unit tests and those of the API
 	@.ci/install cc postgres redis
@@ -20,7 +21,7 @@ test-shuffled: ## Run them again in random order
 
 # Two at a time: each has servers and clients of its own, and measures how long they take.
 test-faults: ## Kill, freeze, cut, fill up and attack real servers under load (Linux)
-	@.ci/install cc postgres pgbouncer slowhttptest h2load
+	@.ci/install cc postgres pgbouncer haproxy slowhttptest h2load
 	cargo test --test faults -- --test-threads 2
 
 # One at a time, or they would measure each other.

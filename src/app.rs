@@ -24,10 +24,12 @@ use crate::http::admin::{self, Admin};
 use crate::http::gate::Gate;
 use crate::http::limits::Limits;
 use crate::http::limits::shared::SharedError;
+use crate::http::server;
 use crate::http::service::Service;
 use crate::http::tls::{Tls, TlsError};
 use crate::telemetry::{Health, Metrics, TelemetryError};
 
+mod descriptors;
 mod front;
 mod secret;
 
@@ -99,12 +101,13 @@ impl App {
     ///
     /// # Errors
     /// [`AppError`]; whatever had started by then is stopped.
-    pub async fn start(config: Config) -> Result<Self, AppError> {
+    pub async fn start(mut config: Config) -> Result<Self, AppError> {
+        descriptors::bound(&mut config);
         check_secret(&config)?;
         // Addresses and certificates first: the likeliest mistakes should not cost a cluster's start.
         let metrics = Arc::new(Metrics::new()?);
         let front = Front::open(&config, &metrics).await?;
-        let admin_listener = open_admin(&config.telemetry).await?;
+        let admin_listener = open_admin(&config.telemetry)?;
         // Measures the kernel while the database starts or answers.
         let (hashing, panics) = (config.hashing.clone(), metrics.hash_engine_panics.clone());
         let engines = tokio::task::spawn_blocking(move || Engines::start(&hashing, panics));
@@ -170,6 +173,7 @@ impl App {
                 health: Arc::clone(&health),
                 pool,
                 tls: tls.clone(),
+                probe: tokio::sync::Mutex::default(),
             };
             let (part, admin) = (health.part("admin"), Arc::new(admin));
             helpers.push(tokio::spawn(async move {
@@ -294,15 +298,15 @@ pub fn check_secret(config: &Config) -> Result<(), AppError> {
 pub async fn check_listeners(config: &Config) -> Result<(), AppError> {
     front::listen(&config.server.host, config.server.port).await?;
     if let Some(addr) = config.server.https.redirect_addr {
-        bind(addr, "server.redirect_addr").await?;
+        bind(addr, "server.redirect_addr")?;
     }
-    open_admin(&config.telemetry).await.map(drop)
+    open_admin(&config.telemetry).map(drop)
 }
 
 /// Port 9000 is other programs' too: where nobody asked for it, the service starts without it.
-async fn open_admin(config: &Telemetry) -> Result<Option<TcpListener>, AppError> {
+fn open_admin(config: &Telemetry) -> Result<Option<TcpListener>, AppError> {
     let Some(addr) = config.admin_addr else { return Ok(None) };
-    match bind(addr, "telemetry.admin_addr").await {
+    match bind(addr, "telemetry.admin_addr") {
         Ok(listener) => Ok(Some(listener)),
         Err(AppError::Listen { addr, cause, .. })
             if config.admin_is_default && cause.kind() == ErrorKind::AddrInUse =>
@@ -352,6 +356,6 @@ fn signing_secret(config: &Config, is_private: bool, data_dir: &Path) -> Result<
     }
 }
 
-async fn bind(addr: SocketAddr, key: &'static str) -> Result<TcpListener, AppError> {
-    TcpListener::bind(addr).await.map_err(|cause| AppError::Listen { addr: addr.to_string(), key, cause })
+fn bind(addr: SocketAddr, key: &'static str) -> Result<TcpListener, AppError> {
+    server::listen(addr).map_err(|cause| AppError::Listen { addr: addr.to_string(), key, cause })
 }

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod claims;
 pub mod email;
 pub mod encryption;
+pub mod invisible;
 pub mod name;
 pub mod network;
 pub mod origin;

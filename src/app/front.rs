@@ -1,9 +1,10 @@
 //! What clients reach: the listener, its certificate, and the listener that redirects to it.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -31,7 +32,7 @@ impl Front {
         let listener = listen(&config.server.host, config.server.port).await?;
         let addr = listener.local_addr().map_err(|error| AppError::Assembly(error.to_string()))?;
         let redirect = match config.server.https.redirect_addr {
-            Some(addr) => Some(bind(addr, "server.redirect_addr").await?),
+            Some(addr) => Some(bind(addr, "server.redirect_addr")?),
             None => None,
         };
         let tls = Tls::open(&config.server.https, &config.data_dir, metrics)?;
@@ -84,7 +85,17 @@ impl Front {
 pub(super) async fn listen(host: &str, port: u16) -> Result<TcpListener, AppError> {
     // An IPv6 address may be written with or without its brackets.
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    TcpListener::bind((host, port)).await.map_err(|cause| AppError::Listen {
+    let listen = async {
+        let mut outcome = Err(io::ErrorKind::AddrNotAvailable.into());
+        for addr in lookup_host((host, port)).await? {
+            outcome = server::listen(addr);
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
+    };
+    listen.await.map_err(|cause| AppError::Listen {
         addr: format!("{host}:{port}"),
         key: "server.host (API_HOST) and server.port (API_PORT)",
         cause,

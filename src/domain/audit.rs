@@ -27,6 +27,8 @@ use thiserror::Error;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::invisible::is_invisible;
+
 /// Every kind of event.
 pub const KINDS: [&str; 11] = [
     "registered",
@@ -183,11 +185,12 @@ impl FromStr for Head {
     }
 }
 
-/// `text` with every control character spelt out, so that what a client sent can't command a terminal.
+/// `text` with every character spelt out that commands a terminal or cannot be seen, control characters and those that change
+/// the direction of text among them: what a client sent shows as what it is.
 #[must_use]
 pub fn printable(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
-        if c.is_control() {
+        if c.is_control() || is_invisible(c) {
             // Writing to a String can't fail.
             let _ = write!(shown, "{}", c.escape_default());
         } else {
@@ -263,6 +266,7 @@ mod tests {
 
     #[test]
     fn control_characters_are_spelt_out() {
+        assert_eq!(printable("a\u{202e}b\u{200b}"), "a\\u{202e}b\\u{200b}");
         assert_eq!(printable("a\u{1b}[2Jb\u{9b}ü\n"), "a\\u{1b}[2Jb\\u{9b}ü\\n");
     }
 }

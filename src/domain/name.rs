@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use super::invisible::{is_directive, is_invisible};
+
 /// Longest name in characters (Unicode scalar values): the width of the table's column.
 pub const MAX_CHARS: usize = 100;
 
@@ -12,15 +14,19 @@ pub struct Name(String);
 /// Why a string is no name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum NameError {
-    /// Nothing but white space.
+    /// Nothing but white space and what cannot be seen.
     #[error("must not be empty")]
     Empty,
     /// Over [`MAX_CHARS`].
     #[error("must be at most {MAX_CHARS} characters long")]
     TooLong,
-    /// A control character, NUL and line breaks among them.
+    /// A control character, NUL and line breaks among them, or one that changes the direction of text.
     #[error("must not contain control characters")]
     Control,
+}
+
+fn is_visible(c: char) -> bool {
+    !c.is_whitespace() && !is_invisible(c)
 }
 
 impl Name {
@@ -31,9 +37,9 @@ impl Name {
     pub fn parse(input: &str) -> Result<Self, Vec<NameError>> {
         let trimmed = input.trim();
         let rules = [
-            (NameError::Empty, !trimmed.is_empty()),
+            (NameError::Empty, trimmed.chars().any(is_visible)),
             (NameError::TooLong, trimmed.chars().nth(MAX_CHARS).is_none()),
-            (NameError::Control, !trimmed.chars().any(char::is_control)),
+            (NameError::Control, !trimmed.chars().any(|c| c.is_control() || is_directive(c))),
         ];
         let broken: Vec<_> = rules.into_iter().filter_map(|(error, holds)| (!holds).then_some(error)).collect();
         if broken.is_empty() { Ok(Self(trimmed.to_owned())) } else { Err(broken) }
@@ -59,6 +65,28 @@ mod tests {
     #[test]
     fn white_space_around_a_name_is_dropped() {
         assert_eq!(Name::parse(" \u{a0}Ada Lovelace\t").map(|n| n.0), Ok("Ada Lovelace".into()));
+    }
+
+    #[test]
+    fn names_that_nobody_can_see_are_empty() {
+        for name in ["\u{200b}", "\u{2060}\u{2060}", "\u{3164}", "\u{2800}", "\u{ad}", " \u{200d} "] {
+            assert_eq!(Name::parse(name), Err(vec![NameError::Empty]), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_turn_the_text_around_them_are_refused() {
+        for name in ["Ann\u{202e}nnA", "Ann\u{2028}Lee", "\u{2066}Ann\u{2069}"] {
+            assert_eq!(Name::parse(name), Err(vec![NameError::Control]), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn joiners_within_a_name_are_part_of_it() {
+        // Persian, Hindi, and a family.
+        for name in ["می\u{200c}خواهم", "क्\u{200d}ष", "👩\u{200d}👧", "❤\u{fe0f}"] {
+            assert!(Name::parse(name).is_ok(), "{name:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Where a request comes from, as far as limits care.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A client's network: an IPv4 address, or the /64 that an IPv6 client may choose its addresses from. Its `Debug` does not
 /// tell it: addresses of clients are not logged.
@@ -9,14 +9,35 @@ use std::net::{IpAddr, Ipv6Addr};
 pub struct Network(IpAddr);
 
 impl Network {
-    /// The network of `addr`. An IPv4 address that is written as an IPv6 one (`::ffff:192.0.2.1`) counts as what it is.
+    /// The network of `addr`. An IPv4 address that is written as an IPv6 one (`::ffff:192.0.2.1`, or `64:ff9b::192.0.2.1` of
+    /// a translator, RFC 6052) counts as what it is.
     #[must_use]
     pub fn of(addr: IpAddr) -> Self {
         match addr.to_canonical() {
             IpAddr::V4(addr) => Self(addr.into()),
-            IpAddr::V6(addr) => Self(Ipv6Addr::from_bits(addr.to_bits() >> 64 << 64).into()),
+            IpAddr::V6(addr) if addr.to_bits() >> 32 == TRANSLATED => {
+                let [.., a, b, c, d] = addr.octets();
+                Self(Ipv4Addr::new(a, b, c, d).into())
+            }
+            IpAddr::V6(addr) => Self(first_bits(addr, 64).into()),
         }
     }
+
+    /// The /56 and the /48 that an IPv6 network lies in: what sites are given, and so what one client may own.
+    #[must_use]
+    pub fn around(self) -> Option<[Self; 2]> {
+        match self.0 {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(addr) => Some([56, 48].map(|bits| Self(first_bits(addr, bits).into()))),
+        }
+    }
+}
+
+/// `64:ff9b::/96`, less the address in its last 32 bits.
+const TRANSLATED: u128 = 0x0064_ff9b << 64;
+
+fn first_bits(addr: Ipv6Addr, bits: u32) -> Ipv6Addr {
+    Ipv6Addr::from_bits(addr.to_bits() >> (128 - bits) << (128 - bits))
 }
 
 impl fmt::Display for Network {
@@ -46,9 +67,22 @@ mod tests {
     fn ipv4_counts_by_address_and_ipv6_by_64_bits() {
         assert_eq!(network("192.0.2.1"), "192.0.2.1");
         assert_eq!(network("::ffff:192.0.2.1"), "192.0.2.1");
+        assert_eq!(network("64:ff9b::192.0.2.1"), "192.0.2.1");
+        assert_eq!(network("64:ff9b:1::192.0.2.1"), "64:ff9b:1::/64");
         assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
         assert_eq!(network("2001:db8:1:2:ffff::"), network("2001:db8:1:2::1"));
         assert_ne!(network("2001:db8:1:3::1"), network("2001:db8:1:2::1"));
+    }
+
+    #[test]
+    fn ipv6_networks_lie_in_wider_ones() {
+        let around = |addr: &str| Network::of(addr.parse().unwrap()).around();
+        assert_eq!(around("192.0.2.1"), None);
+        let one = around("2001:db8:1:203::1").unwrap();
+        assert_eq!(one.map(|network| network.0.to_string()), ["2001:db8:1:200::", "2001:db8:1::"]);
+        assert_eq!(around("2001:db8:1:2ff::1"), Some(one));
+        let other = around("2001:db8:1:303::1").unwrap();
+        assert!(one[0] != other[0] && one[1] == other[1]);
     }
 
     #[test]

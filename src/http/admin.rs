@@ -2,29 +2,37 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::Pool;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use super::error::{Format, Refusal};
 use super::reply::Reply;
+use super::request_id::REQUEST_ID;
 use super::service::Service;
 use super::tls::Tls;
+use super::unsent;
 use crate::actors::HasherHandle;
 use crate::telemetry::{Health, Metrics};
 
 /// How long the database may take to say that it is there.
 const READY_TIMEOUT: Duration = Duration::from_secs(1);
 /// For a scraper to send its request, and between two of them.
-const HEADER_TIMEOUT: Duration = Duration::from_mins(1);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections at once: scrapers and health checks need few.
+const CONNECTIONS_MAX: usize = 64;
+/// How long what the database said counts for others who ask.
+const PROBE_COUNTS: Duration = Duration::from_millis(250);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the admin listener tells about.
@@ -42,20 +50,34 @@ pub struct Admin {
     pub pool: Pool,
     /// Its certificate, where it speaks TLS.
     pub tls: Option<Arc<Tls>>,
+    /// When the database was last asked, and whether it answered.
+    pub probe: Mutex<Option<(Instant, bool)>>,
 }
 
 /// Serves until dropped.
 pub async fn serve(listener: &TcpListener, admin: Arc<Admin>) {
+    unsent::bound(listener);
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         let Ok((stream, _)) = listener.accept().await else {
+            admin.metrics.accept_errors.inc();
             sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let admin = Arc::clone(&admin);
+        let (admin, slots) = (Arc::clone(&admin), Arc::clone(&slots));
         tokio::spawn(async move {
+            let _held = slot;
             let respond = service_fn(|request| {
-                let admin = Arc::clone(&admin);
-                async move { Ok::<_, Infallible>(admin.answer(&request).await) }
+                let (admin, is_full) = (Arc::clone(&admin), slots.available_permits() == 0);
+                async move {
+                    let mut answer = admin.answer(&request).await;
+                    // Somebody else may be waiting for the place.
+                    if is_full {
+                        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    }
+                    Ok::<_, Infallible>(answer)
+                }
             });
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -72,9 +94,9 @@ pub async fn serve(listener: &TcpListener, admin: Arc<Admin>) {
 impl Admin {
     async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         let is_head = request.method() == Method::HEAD;
-        let reply = if is_head || request.method() == Method::GET {
+        let mut reply = if is_head || request.method() == Method::GET {
             match request.uri().path() {
-                "/metrics" => self.metrics(),
+                "/metrics" => self.metrics().await,
                 "/livez" => self.liveness(),
                 "/readyz" => self.readiness().await,
                 "/readyz/logins" => self.readiness_for_logins().await,
@@ -83,10 +105,12 @@ impl Admin {
         } else {
             Refusal::method_not_allowed("GET, HEAD").into_reply(Format::Envelope)
         };
+        reply.headers.insert(REQUEST_ID, self.service.next_id());
         reply.into_response(is_head)
     }
 
-    fn metrics(&self) -> Reply {
+    async fn metrics(&self) -> Reply {
+        self.database_answers().await;
         self.hasher.report();
         self.service.gate().limits().report();
         let status = self.pool.status();
@@ -126,19 +150,36 @@ impl Admin {
         if self.tls.as_ref().is_some_and(|tls| !tls.served().has_certificate()) {
             return health(StatusCode::SERVICE_UNAVAILABLE, "no certificate");
         }
+        if self.database_answers().await {
+            health(StatusCode::OK, "ok")
+        } else {
+            health(StatusCode::SERVICE_UNAVAILABLE, "no database")
+        }
+    }
+
+    /// Asks the database, one at a time, and not again within [`PROBE_COUNTS`]: however many ask, requests keep the pool.
+    async fn database_answers(&self) -> bool {
+        let mut probe = self.probe.lock().await;
+        if let Some((asked, answers)) = *probe
+            && asked.elapsed() < PROBE_COUNTS
+        {
+            return answers;
+        }
         let asked = timeout(READY_TIMEOUT, async {
             let client = self.pool.get().await.ok()?;
             client.simple_query("").await.ok()
         });
-        match asked.await {
-            Ok(Some(_)) => health(StatusCode::OK, "ok"),
-            Ok(None) => health(StatusCode::SERVICE_UNAVAILABLE, "no database"),
+        let answers = match asked.await {
+            Ok(answer) => answer.is_some(),
             Err(_) => {
                 // The connection may still be busy, and others of its age may lead nowhere either.
                 self.pool.retain(|_, metrics| metrics.last_used() < READY_TIMEOUT / 2);
-                health(StatusCode::SERVICE_UNAVAILABLE, "no database")
+                false
             }
-        }
+        };
+        self.metrics.database_up.set(i64::from(answers));
+        *probe = Some((Instant::now(), answers));
+        answers
     }
 }
 

@@ -49,6 +49,12 @@ impl Gate {
         &self.limits
     }
 
+    /// Asks the limits for a request to the listener that redirects.
+    pub(super) async fn admit_to_redirect(&self, headers: &HeaderMap, peer: IpAddr) -> Result<(), Refusal> {
+        let client = self.proxies.client(peer, headers);
+        self.limits.admit(Class::Other, client.network).await.refusal().map_or(Ok(()), Err)
+    }
+
     /// Looks at a request, without asking the limits yet.
     pub(super) fn receive(&self, head: &Parts, route: Option<Route>, peer: IpAddr) -> Visit<'_> {
         let class = Class::of(route, &head.method);
@@ -68,6 +74,11 @@ impl Visit<'_> {
     pub(super) async fn admit(&mut self) -> Result<(), Refusal> {
         self.admission = self.gate.limits.admit(self.class, self.client.network).await;
         self.admission.refusal().map_or(Ok(()), Err)
+    }
+
+    /// Whether the limits have refused it.
+    pub(super) fn is_refused(&self) -> bool {
+        self.admission.refusal().is_some()
     }
 
     /// Whether a refusal is to be told: whoever hammers would fill the record.

@@ -9,6 +9,7 @@ pub mod local;
 pub mod shared;
 
 use std::fmt::Write as _;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use shared::{Shared, SharedError};
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 /// Of one network in one class, the limit's event is told no more often: who hammers would fill the record.
-const NEWS: config::Rate = config::Rate { period: Duration::from_mins(1), burst: std::num::NonZeroU32::MIN };
+const NEWS: config::Rate = config::Rate { period: Duration::from_mins(1), burst: NonZeroU32::MIN };
 /// How often buckets that are full again are thrown away. They are as good as none.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -60,6 +61,8 @@ struct Limit {
     class: Class,
     rate: config::Rate,
     buckets: Buckets,
+    /// Of the /56s and /48s that IPv6 networks lie in.
+    wide: [Buckets; 2],
     news: Buckets,
     /// `"login";q=240;w=120`
     policy: HeaderValue,
@@ -111,7 +114,13 @@ impl Limits {
             Some(shared) => shared.pass(),
             None => None,
         };
-        let decision = shared.unwrap_or_else(|| limit.buckets.take(network));
+        let mut decision = shared.unwrap_or_else(|| limit.buckets.take(network));
+        // Whoever has a site's /48 has 65,536 networks, and would have as many buckets.
+        if let (Decision::Allowed { .. }, Some(around)) = (decision, network.around()) {
+            let refusal = limit.wide.iter().zip(around).map(|(buckets, network)| buckets.take(network));
+            decision =
+                refusal.into_iter().find(|decision| matches!(decision, Decision::Refused { .. })).unwrap_or(decision);
+        }
         match decision {
             Decision::Allowed { .. } => limit.allowed.inc(),
             Decision::Refused { .. } => limit.refused.inc(),
@@ -145,6 +154,7 @@ impl Limits {
             sweeps.tick().await;
             for limit in self.classes.iter().flatten() {
                 limit.buckets.sweep();
+                limit.wide.iter().for_each(Buckets::sweep);
                 limit.news.sweep();
             }
             self.report();
@@ -178,6 +188,7 @@ impl Limit {
             class,
             rate,
             buckets: Buckets::new(rate, keys_max, metrics.limit_overflows.clone()),
+            wide: WIDER.map(|times| Buckets::new(wider(rate, times), keys_max, metrics.limit_overflows.clone())),
             news: Buckets::new(NEWS, keys_max, metrics.limit_overflows.clone()),
             policy: policy.unwrap_or_else(|_| HeaderValue::from_static("")),
             allowed: count("allowed"),
@@ -212,6 +223,16 @@ impl Admission<'_> {
         if let Ok(value) = HeaderValue::try_from(text) {
             headers.insert(RATE_LIMIT, value);
         }
+    }
+}
+
+/// How many times the rate of an IPv6 network the /56 and the /48 around it have.
+const WIDER: [u32; 2] = [4, 16];
+
+fn wider(rate: config::Rate, times: u32) -> config::Rate {
+    config::Rate {
+        period: rate.period / times,
+        burst: rate.burst.saturating_mul(NonZeroU32::new(times).unwrap_or(NonZeroU32::MIN)),
     }
 }
 

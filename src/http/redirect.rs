@@ -1,6 +1,7 @@
 //! The listener for plain HTTP beside HTTPS: it sends every request to HTTPS, and answers an authority's http-01 challenge.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,9 +67,9 @@ pub async fn serve(listener: &TcpListener, redirect: Arc<Redirect>, config: &con
         open.spawn(async move {
             let _held = (slot, place);
             let wire = Wire::new(stream, Arc::clone(&redirect.service), Spoken::Http1);
-            let respond = |request| {
-                let answer = redirect.answer(&request);
-                async move { Ok::<_, Infallible>(answer) }
+            let respond = |request: Request<Incoming>| {
+                let redirect = &redirect;
+                async move { Ok::<_, Infallible>(redirect.answer(&request, peer.ip()).await) }
             };
             if let Err(error) = http1.serve_connection(TokioIo::new(wire), service_fn(respond)).await {
                 tracing::debug!(%error, "a connection to the redirect ended early");
@@ -78,8 +79,11 @@ pub async fn serve(listener: &TcpListener, redirect: Arc<Redirect>, config: &con
 }
 
 impl Redirect {
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        let (route, mut reply) = if let Some(reply) = self.challenge(request) {
+    async fn answer(&self, request: &Request<Incoming>, peer: IpAddr) -> Response<Full<Bytes>> {
+        let admitted = self.service.gate().admit_to_redirect(request.headers(), peer).await;
+        let (route, mut reply) = if let Err(refusal) = admitted {
+            ("redirect", refusal.into_reply(Format::Envelope))
+        } else if let Some(reply) = self.challenge(request) {
             ("acme_challenge", reply)
         } else {
             let refuse = || Refusal::BAD_HOST.into_reply(Format::Envelope);
@@ -88,7 +92,8 @@ impl Redirect {
         let id = self.service.next_id();
         let status = reply.status;
         self.service.metrics().http_requests.with_label_values(&[route, status.as_str()]).inc();
-        tracing::info!(route, status = status.as_u16(), request_id = id.to_str().unwrap_or_default(), "request");
+        // Costs next to nothing to ask for, and is counted.
+        tracing::debug!(route, status = status.as_u16(), request_id = id.to_str().unwrap_or_default(), "request");
         reply.headers.insert(REQUEST_ID, id);
         // A body that nobody reads would be taken for the next request.
         if self.service.is_draining() || !request.body().is_end_stream() {

@@ -11,19 +11,21 @@ mod http2;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use hyper::Request;
 use hyper::body::{Body, Incoming};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
@@ -49,6 +51,25 @@ const LINGER: Duration = Duration::from_millis(300);
 const LOOK: Duration = Duration::from_millis(250);
 /// For the last bytes to a client that is about to be left.
 const FAREWELL: Duration = Duration::from_millis(500);
+/// Pause between two lines that say that connections cannot be accepted.
+const ACCEPT_TOLD_EVERY: Duration = Duration::from_secs(10);
+/// More than any system keeps: it bounds that itself (Linux, `net.core.somaxconn`).
+const BACKLOG: u32 = 65_535;
+/// Refusals by a rate limit on one connection; then it is closed.
+const RATE_REFUSALS_MAX: u32 = 200;
+
+/// Listens on `addr`, with as many connections in the backlog as the system allows.
+///
+/// # Errors
+/// The system's.
+pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A port that connections of the last process still wait for can be listened on.
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
+}
+
 /// What stands between the listener and the service.
 #[derive(Debug, Clone)]
 pub struct Entrance {
@@ -72,7 +93,7 @@ pub async fn serve(
     let stopping = async {
         let _ = stop.await;
         connections.service.drain();
-        sleep(LINGER).await;
+        sleep(config.drain_notice + LINGER).await;
     };
     tokio::select! {
         () = accepting.keep_running(|| connections.accept(&listener)) => {}
@@ -125,6 +146,7 @@ impl Connections {
     }
 
     async fn accept(self: &Arc<Self>, listener: &TcpListener) {
+        let mut told: Option<Instant> = None;
         loop {
             let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return };
             match listener.accept().await {
@@ -142,7 +164,11 @@ impl Connections {
                 }
                 Err(error) if is_of_the_client(&error) => {}
                 Err(error) => {
-                    tracing::error!(%error, "connections cannot be accepted");
+                    self.service.metrics().accept_errors.inc();
+                    if told.is_none_or(|told| told.elapsed() > ACCEPT_TOLD_EVERY) {
+                        tracing::error!(%error, "connections cannot be accepted");
+                        told = Some(Instant::now());
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -234,12 +260,18 @@ impl Connections {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let activity = wire.activity();
+        let refused = AtomicU32::new(0);
         let respond = |request: Request<Incoming>| {
-            let (service, activity) = (&self.service, &activity);
+            let (service, activity, refused) = (&self.service, &activity, &refused);
             async move {
                 activity.asked();
                 let has_body = !request.body().is_end_stream();
-                let response = service.answer(request, peer).await;
+                let mut response = service.answer(request, peer).await;
+                if response.status() == StatusCode::TOO_MANY_REQUESTS
+                    && refused.fetch_add(1, Ordering::Relaxed) >= RATE_REFUSALS_MAX
+                {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 // Of a body that was refused there may be more to come, which is hyper's to deal with.
                 if !has_body || response.status().is_success() {
                     activity.answered();

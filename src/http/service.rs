@@ -8,8 +8,11 @@ use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::body::{Body, Bytes};
-use hyper::header::{ACCEPT, ALLOW, CONNECTION, HeaderMap, HeaderValue, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING};
+use hyper::header::{
+    ACCEPT, ALLOW, CONNECTION, HOST, HeaderMap, HeaderValue, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING,
+};
 use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::body::{self, Fields};
@@ -45,6 +48,8 @@ pub struct Service {
     ids: RequestIds,
     draining: AtomicBool,
     in_flight: AtomicUsize,
+    /// Requests that wait for password checks, apart: waiting for a long time, they would keep all others out.
+    hashing_in_flight: AtomicUsize,
     max_in_flight: usize,
 }
 
@@ -74,6 +79,7 @@ impl Service {
             ids: RequestIds::default(),
             draining: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
+            hashing_in_flight: AtomicUsize::new(0),
             max_in_flight: config.max_in_flight,
         })
     }
@@ -121,14 +127,24 @@ impl Service {
         // hyper drops a Content-Length beside it, and whoever stands before the service may have read the request by that:
         // what follows would be a request to one of both, and a body to the other (RFC 9112, section 6.1).
         let is_in_chunks = head.headers.contains_key(TRANSFER_ENCODING);
+        let is_framed = version != Version::HTTP_11 || is_well_framed(&head.headers);
         let mut visit = self.gate.receive(&head, route, peer);
-        let answer = self.admit(route, &mut head, body, &mut visit).await;
+        let answer = if is_framed {
+            self.admit(route, &mut head, body, &mut visit).await
+        } else {
+            Err(Refusal::MALFORMED_REQUEST)
+        };
         let mut reply = answer.unwrap_or_else(|refusal| refusal.into_reply(format));
-        if (is_in_chunks || self.is_draining()) && version <= Version::HTTP_11 {
+        if (is_in_chunks || !is_framed || self.is_draining()) && version <= Version::HTTP_11 {
             reply.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        // A line for each would fill the disk of whoever is flooded.
+        if visit.is_refused() || !is_framed {
+            self.tally.count(route, reply.status, started.elapsed());
+        } else {
+            self.record(route, &method, reply.status, started.elapsed(), &id);
+        }
         visit.dress(&mut reply.headers);
-        self.record(route, &method, reply.status, started.elapsed(), &id);
         reply.headers.insert(REQUEST_ID, id);
         if let Some(policy) = &self.transport_security {
             reply.headers.insert(STRICT_TRANSPORT_SECURITY, policy.clone());
@@ -171,7 +187,8 @@ impl Service {
             return Err(Refusal::method_not_allowed(route.allow()));
         }
         // A request whose body is still to come counts when it has come: who sends none would keep others out.
-        let _inside = if matches!(route, Route::Register | Route::Login) { None } else { Some(self.enter()?) };
+        let _inside =
+            if matches!(route, Route::Register | Route::Login) { None } else { Some(self.enter(&self.in_flight)?) };
         match route {
             Route::Root => handlers::root::handle(),
             // Boxed, because hyper keeps room on every connection for the largest answer in the making.
@@ -188,13 +205,13 @@ impl Service {
 
     async fn register<B: Body + Unpin>(&self, head: &mut Parts, body: B, client: Client) -> Result<Reply, Refusal> {
         let fields = self.fields(head, body).await?;
-        let _inside = self.enter()?;
+        let _inside = self.enter(&self.hashing_in_flight)?;
         handlers::register::handle(&self.handles, client, fields).await
     }
 
     async fn login<B: Body + Unpin>(&self, head: &mut Parts, body: B, client: Client) -> Result<Reply, Refusal> {
         let fields = self.fields(head, body).await?;
-        let _inside = self.enter()?;
+        let _inside = self.enter(&self.hashing_in_flight)?;
         handlers::login::handle(&self.handles, client, fields).await
     }
 
@@ -203,8 +220,8 @@ impl Service {
     }
 
     /// Counts one more request, if there is room for it.
-    fn enter(&self) -> Result<InFlight<'_>, Refusal> {
-        let inside = InFlight::enter(&self.in_flight);
+    fn enter<'a>(&self, all: &'a AtomicUsize) -> Result<InFlight<'a>, Refusal> {
+        let inside = InFlight::enter(all);
         if inside.count > self.max_in_flight { Err(Refusal::OVERLOADED) } else { Ok(inside) }
     }
 
@@ -264,6 +281,22 @@ fn options(route: Route) -> Reply {
 fn transport_security(config: &Https) -> Option<HeaderValue> {
     config.certificate.as_ref()?;
     HeaderValue::try_from(format!("max-age={}", config.hsts_max_age?.as_secs())).ok()
+}
+
+/// Whether the request says one host that it is for, and frames its body in a way that everybody before the service has read
+/// alike (RFC 9112, sections 3.2 and 6.1).
+fn is_well_framed(headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    let host = hosts.next().filter(|_| hosts.next().is_none());
+    let has_host = host.is_some_and(|host| host.is_empty() || is_host(host));
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_plain = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    has_host && is_plain && codings.next().is_none()
+}
+
+/// Whether it is a name or an address, with or without a port, and nothing before it.
+fn is_host(host: &HeaderValue) -> bool {
+    !host.as_bytes().contains(&b'@') && Authority::try_from(host.as_bytes()).is_ok()
 }
 
 fn is_known(method: &Method) -> bool {

@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
+use super::error::Refusal;
 use super::service::Service;
 use super::stall::Stall;
 use activity::Activity;
@@ -35,6 +36,8 @@ pub struct Wire<S> {
     /// A refusal on its way out, and how much of it has gone.
     refusal: Vec<u8>,
     sent: usize,
+    /// Whether the stream has taken a part of what was to be written: what comes next is the rest.
+    is_midway: bool,
     stall: Stall,
 }
 
@@ -65,7 +68,7 @@ impl<S> Wire<S> {
     pub fn new(stream: S, service: Arc<Service>, spoken: Spoken) -> Self {
         let (ahead, refusal) = (Vec::new(), Vec::new());
         let stall = Stall::new(service.write_timeout());
-        Self { stream, service, activity: Arc::default(), ahead, spoken, refusal, sent: 0, stall }
+        Self { stream, service, activity: Arc::default(), ahead, spoken, refusal, sent: 0, is_midway: false, stall }
     }
 
     /// What watches it.
@@ -96,6 +99,7 @@ impl<S: AsyncRead + Unpin> Wire<S> {
                     // What was agreed on and does not come is hyper's to refuse.
                     Spoken::Http2 if !HTTP2_PREFACE.starts_with(&self.ahead) => return Ok(Opening::Http2),
                     Spoken::Either | Spoken::Http2 if self.ahead.len() == HTTP2_PREFACE.len() => {
+                        self.spoken = Spoken::Http2;
                         return Ok(Opening::Http2);
                     }
                     Spoken::Either | Spoken::Http2 => {}
@@ -148,11 +152,22 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
 }
 
 impl<S> Wire<S> {
-    /// The outcome of a write, noted.
-    fn wrote(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    /// The refusal to send instead of `buf`, where that is an answer of hyper's own. HTTP/2 has none.
+    fn refusal_instead_of(&self, buf: &[u8]) -> Option<Refusal> {
+        if self.is_midway || self.spoken == Spoken::Http2 { None } else { refusal::instead_of(buf) }
+    }
+
+    /// The outcome of a write of `length` bytes, noted.
+    fn wrote(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+        length: usize,
+    ) -> Poll<io::Result<usize>> {
         self.activity.wrote(written.is_pending());
         if let Poll::Ready(Ok(count)) = &written {
             self.stall.wrote(*count);
+            self.is_midway = *count < length;
         }
         self.within_time(cx, written)
     }
@@ -168,7 +183,7 @@ impl<S> Wire<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if let Some(refusal) = refusal::instead_of(buf) {
+        if let Some(refusal) = self.refusal_instead_of(buf) {
             self.refusal = refusal::write(refusal, &self.service, self.service.transport_security());
             self.sent = 0;
             // The rest goes out with the flush that follows.
@@ -177,7 +192,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         }
         ready!(self.poll_refusal(cx))?;
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.wrote(cx, written)
+        self.wrote(cx, written, buf.len())
     }
 
     /// Head and body of an answer go out together, and neither has to be copied for it.
@@ -187,12 +202,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
-        if !self.stream.is_write_vectored() || refusal::instead_of(first).is_some() {
+        if !self.stream.is_write_vectored() || self.refusal_instead_of(first).is_some() {
             return self.poll_write(cx, first);
         }
         ready!(self.poll_refusal(cx))?;
+        let length = bufs.iter().map(|buf| buf.len()).sum();
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.wrote(cx, written)
+        self.wrote(cx, written, length)
     }
 
     fn is_write_vectored(&self) -> bool {

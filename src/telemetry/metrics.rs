@@ -7,6 +7,9 @@ use prometheus::{
     Registry, TextEncoder, core::Collector,
 };
 
+#[cfg(target_os = "linux")]
+use prometheus::process_collector::ProcessCollector;
+
 use super::TelemetryError;
 
 /// A count that only grows, for parts that count something themselves.
@@ -32,6 +35,8 @@ pub struct Metrics {
     pub http_connections_idle: IntGauge,
     /// Connections closed at once because their network had too many.
     pub http_connections_refused: IntCounter,
+    /// Times that the system let no connection be accepted.
+    pub accept_errors: IntCounter,
     /// When the certificate in service expires, in seconds since 1970; 0 without one.
     pub tls_certificate_expiry: IntGauge,
     /// Certificates put into service, or kept out of it, by outcome.
@@ -68,6 +73,8 @@ pub struct Metrics {
     pub statement_duration: HistogramVec,
     /// Statements that failed or ran out of time, by statement.
     pub statement_failures: IntCounterVec,
+    /// 1 where the database answered when it was last asked.
+    pub database_up: IntGauge,
     /// Times that the private cluster's server ended and was started again.
     pub db_restarts: Counter,
     /// Logins that were let through to the password check.
@@ -119,6 +126,10 @@ impl Metrics {
     pub fn new() -> Result<Self, TelemetryError> {
         let registry = Registry::new();
         let add = Register(&registry);
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        let build = add.adopt(IntGaugeVec::new(opts("build_info", "1, labelled with the version."), &["version"])?)?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         // Upper bounds from half a millisecond (a profile) to thirty seconds (a request that queued as long as it may).
         let request_times =
             vec![0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -138,6 +149,8 @@ impl Metrics {
                 "http_connections_refused_total",
                 "Connections closed at once because their network had too many.",
             )?,
+            accept_errors: add
+                .counter("http_accept_errors_total", "Times that the system let no connection be accepted.")?,
             tls_certificate_expiry: add
                 .gauge("tls_certificate_expiry_timestamp_seconds", "When the certificate in service expires.")?,
             tls_certificate_loads: add.counters(
@@ -188,6 +201,7 @@ impl Metrics {
                 "Statements that failed.",
                 &["statement"],
             )?,
+            database_up: add.gauge("database_up", "1 where the database answered when it was last asked.")?,
             db_restarts: add
                 .counter("db_restarts_total", "Ends of the private cluster's server while it was needed.")?,
             attempts_admitted: add.counter("attempts_admitted_total", "Logins let through to the password check.")?,

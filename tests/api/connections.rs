@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 
 use crate::harness::api::john;
-use crate::harness::{Home, TestApp, TestDatabase, Wire, until};
+use crate::harness::{Api, EMAIL, Home, PASSWORD, TestApp, TestDatabase, Wire, all, soon, until};
 use crate::metrics::{idle, sample};
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: test\r\n\r\n";
@@ -115,10 +115,12 @@ async fn one_request_more_than_may_be_inside_is_503() {
     inside.send(post("/api/users/login", r#"{"email":"a@example.com","password":"WrongPass1"}"#)).await;
     let admin = app.admin();
     until("a hash under way", async || sample(&admin, "rollcall_hash_lanes_busy").await == 1).await;
-    let refused = app.get("/").await;
+    let refused = app.login("b@example.com", "WrongPass1").await;
     refused.expect_refusal(503, "overloaded");
     assert_eq!(refused.header("retry-after"), Some("1"));
     assert!(refused.header("ratelimit").is_some(), "it has been counted");
+    // Who waits for no hash is not kept out by those who do.
+    app.get("/").await.expect_json(200);
     inside.answer().await.expect_refusal(401, "invalid_credentials");
     app.get("/").await.expect_json(200);
 }
@@ -132,4 +134,48 @@ async fn a_request_that_came_with_the_one_before_is_not_taken_for_idleness() {
     wire.send(format!("{GET}{login}")).await;
     wire.answer().await.expect_json(200);
     wire.answer().await.expect_refusal(401, "invalid_credentials");
+}
+
+/// The kernel completes connections that nobody has accepted, up to the backlog.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_burst_of_connections_fits_the_backlog() {
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap().trim().parse::<usize>().unwrap();
+    let burst = 2000.min(most);
+    println!("a burst of {burst} connections: the system's backlog has {most}");
+    // Starts a service for its limit on open files.
+    let _app = TestApp::start().await;
+    let listener = rollcall::http::server::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let connected = all((0..burst).map(|_| tokio::net::TcpStream::connect(addr))).await;
+    assert_eq!(connected.iter().filter(|stream| stream.is_ok()).count(), burst);
+}
+
+/// Descriptors for a few connections only: 128 are kept for other things.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_client_that_takes_all_files_keeps_nobody_else_out() {
+    let (home, db) = (Home::new(), TestDatabase::migrated().await);
+    let service = home.serve_with_files(&db, 256).ready().await;
+    assert!(service.program.stderr().contains("LimitNOFILE"), "{}", service.program.stderr());
+    let mut idle = Vec::new();
+    for _ in 0..300 {
+        idle.push(Wire::open(service.addr).await);
+    }
+    let honest = Api::from_loopback(service.addr, 2);
+    honest.get("/").await.expect_json(200);
+    honest.login(EMAIL, PASSWORD).await.expect_refusal(401, "invalid_credentials");
+    assert!(!service.program.stderr().contains("cannot be accepted"), "{}", service.program.stderr());
+    drop(idle);
+}
+
+#[tokio::test]
+async fn a_crowd_at_the_admin_listener_is_answered_in_turn() {
+    let app = TestApp::start().await;
+    let admin = app.admin();
+    let answers = soon("all answers", all((0..300).map(|_| admin.get("/readyz")))).await;
+    assert!(answers.iter().all(|answer| answer.status == 200 && answer.text() == "ok"));
+    assert!(answers.iter().all(|answer| answer.header("x-request-id").is_some_and(|id| id.len() > 8)));
+    let missing = admin.get("/nowhere").await;
+    assert!(missing.header("x-request-id").is_some_and(|id| id.len() > 8), "{missing:?}");
 }

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::process::Signal;
 
 use crate::harness::api::john;
-use crate::harness::{Home, TestDatabase, Wire, all, program::Service, soon, until};
+use crate::harness::scratch::free_port;
+use crate::harness::{Api, Home, TestDatabase, Wire, all, program::Service, soon, until};
 
 fn login(n: usize) -> String {
     let body = format!(r#"{{"email":"nobody@example.com","password":"WrongPass{n}"}}"#);
@@ -172,4 +173,27 @@ async fn a_signal_during_the_start_ends_the_start() {
     program.signal(Signal::TERM);
     let exit = program.exit().await;
     assert_eq!(exit.code, Some(0), "{exit:?}");
+}
+
+#[tokio::test]
+async fn balancers_have_time_to_notice_before_the_listener_closes() {
+    let (home, db) = (Home::new(), TestDatabase::migrated().await);
+    let start = home.serve_on(&db).env("ROLLCALL__SERVER__DRAIN_NOTICE_MS", "600000");
+    let admin = free_port();
+    let mut service = start.env("ROLLCALL__TELEMETRY__ADMIN_ADDR", &format!("127.0.0.1:{admin}")).ready().await;
+    let admin = Api::new(([127, 0, 0, 1], admin).into());
+    assert_eq!(admin.get("/readyz").await.status, 200);
+    service.program.signal(Signal::TERM);
+    until("not ready", async || admin.get("/readyz").await.status == 503).await;
+    // Requests that a balancer still sends are served, each on a connection that ends with it.
+    for _ in 0..3 {
+        let mut wire = Wire::open(service.addr).await;
+        wire.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
+        let answer = wire.answer().await;
+        assert_eq!(answer.header("connection"), Some("close"));
+        answer.expect_json(200);
+    }
+    service.program.signal(Signal::TERM);
+    service.program.logged("stopped at once").await;
+    assert_eq!(service.program.exit().await.code, Some(0));
 }

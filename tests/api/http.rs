@@ -6,7 +6,7 @@ use rollcall::http::body::MAX_VALUES;
 use serde_json::json;
 
 use crate::harness::api::john;
-use crate::harness::{Answer, Api, TestApp, Wire, soon};
+use crate::harness::{Answer, Api, EMAIL, TestApp, Wire, soon};
 
 const REGISTER: &str = "/api/users/register";
 const LOGIN: &str = "/api/users/login";
@@ -552,4 +552,53 @@ async fn answers_are_of_the_version_that_was_asked_in() {
 /// All outcomes of futures that run side by side.
 async fn futures<F: Future>(all: impl IntoIterator<Item = F>) -> Vec<F::Output> {
     soon("all answers", crate::harness::all(all)).await
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_say_its_one_host_is_refused() {
+    let app = TestApp::start().await;
+    for head in [
+        "",
+        "host: a\r\nhost: b\r\n",
+        "host: a\r\nhost: a\r\n",
+        "host: a b\r\n",
+        "host: u@a\r\n",
+        "host: a/b\r\n",
+        "host: test\r\ntransfer-encoding: gzip, chunked\r\n",
+        "host: test\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
+    ] {
+        let mut wire = Wire::open(app.addr).await;
+        wire.send(format!("GET / HTTP/1.1\r\n{head}\r\n")).await;
+        wire.answer().await.expect_refusal(400, "malformed_request");
+        assert_eq!(wire.closed().await, b"", "{head:?}");
+    }
+    for head in ["host: \r\n", "host: [::1]:8000\r\n", "host: a.example:80\r\n"] {
+        let mut wire = Wire::open(app.addr).await;
+        wire.send(format!("GET / HTTP/1.1\r\n{head}\r\n")).await;
+        wire.answer().await.expect_json(200);
+    }
+    let mut wire = Wire::open(app.addr).await;
+    wire.send("GET / HTTP/1.0\r\n\r\n").await;
+    wire.answer().await.expect_json(200);
+}
+
+/// A write that ends within a body leaves a rest that may begin with anything.
+#[tokio::test]
+async fn an_answer_that_quotes_a_refusal_of_the_server_arrives_whole() {
+    let app = TestApp::start().await;
+    let name = "HTTP/1.1 400 ".repeat(7).trim_end().to_owned();
+    let body = json!({"name": name, "email": EMAIL, "password": crate::harness::PASSWORD});
+    app.register(&body).await.expect_json(201);
+    let token = app.token().await;
+    let request = format!("GET /api/users/me HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {token}\r\n\r\n");
+    for _ in 0..4 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut wire = Wire::over(socket.connect(app.addr).await.unwrap());
+        // Far more than the system takes before somebody reads.
+        wire.send(request.repeat(700)).await;
+        for _ in 0..700 {
+            assert_eq!(wire.answer().await.expect_json(200)["data"]["name"], name.as_str());
+        }
+    }
 }

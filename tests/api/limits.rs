@@ -422,3 +422,64 @@ async fn redis_may_want_tls_and_a_password() {
         assert!(exit.stderr.contains("Redis does not answer") && !exit.stderr.contains("very-"), "{exit:?}");
     }
 }
+
+#[tokio::test]
+async fn a_flood_of_refusals_is_counted_and_not_logged_and_its_connection_closed() {
+    let (home, db) = (Home::new(), TestDatabase::migrated().await);
+    let start =
+        home.serve_on(&db).env("ROLLCALL__LIMITS__OTHER_PER_SECOND", "1").env("ROLLCALL__LIMITS__OTHER_BURST", "1");
+    let service = start.ready().await;
+    let mut wire = Wire::open(service.addr).await;
+    let mut refused = 0;
+    loop {
+        wire.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
+        let answer = wire.answer().await;
+        refused += u32::from(answer.status == 429);
+        if answer.header("connection") == Some("close") {
+            break;
+        }
+    }
+    assert!((200..=210).contains(&refused), "{refused}");
+    assert_eq!(wire.closed().await, b"");
+    for _ in 0..50 {
+        let mut wire = Wire::open(service.addr).await;
+        wire.send("rubbish\r\n\r\n").await;
+        wire.answer().await;
+    }
+    let exit = service.stop().await;
+    let lines = exit.stderr.lines().filter(|line| line.contains("request") || line.contains("rate limit")).count();
+    assert!((2..40).contains(&lines), "{lines} lines: {}", exit.stderr);
+}
+
+#[tokio::test]
+async fn a_site_has_no_more_than_a_few_networks_worth() {
+    let proxies = ("server.trusted_proxies", "127.0.0.1");
+    let app = limited("2", &[proxies]).await;
+    let mut allowed = 0;
+    for network in 0..100 {
+        // Each a /56 of its own in one /48.
+        let answer = login_from(&app, &format!("2001:db8:1:{:x}00::1", network)).await;
+        allowed += u32::from(answer.status == 400);
+        if answer.status != 400 {
+            answer.expect_refusal(429, "rate_limited");
+        }
+    }
+    assert_eq!(allowed, 32, "16 times the burst of a network");
+    let mut allowed = 0;
+    for network in 0..50 {
+        let answer = login_from(&app, &format!("2001:db8:2:{network:x}::1")).await;
+        allowed += u32::from(answer.status == 400);
+    }
+    assert_eq!(allowed, 8, "4 times, in one /56");
+    assert_eq!(login_from(&app, "2001:db8:3::1").await.status, 400, "other sites are not concerned");
+    for addr in ["64:ff9b::c000:201", "192.0.2.1", "64:ff9b::c000:201"] {
+        let answer = login_from(&app, addr).await;
+        println!("{addr}: {}", answer.status);
+    }
+    login_from(&app, "192.0.2.1").await.expect_refusal(429, "rate_limited");
+    assert_eq!(
+        login_from(&app, "64:ff9b::c000:202").await.status,
+        400,
+        "behind a translator, each address is one network"
+    );
+}

@@ -297,3 +297,18 @@ async fn the_admin_listener_can_be_turned_off() {
     assert_eq!(app.app.admin_addr(), None);
     app.get("/").await.expect_json(200);
 }
+
+#[tokio::test]
+async fn the_process_and_its_build_are_told_of() {
+    let app = TestApp::start().await;
+    let text = app.admin().get("/metrics").await.text();
+    assert!(text.contains(&format!("rollcall_build_info{{version=\"{}\"}} 1\n", env!("CARGO_PKG_VERSION"))), "{text}");
+    assert!(text.contains("rollcall_database_up 1\n"));
+    if cfg!(target_os = "linux") {
+        for name in ["resident_memory_bytes", "cpu_seconds_total", "open_fds", "max_fds", "start_time_seconds"] {
+            assert!(text.contains(&format!("\nprocess_{name} ")), "{name}");
+        }
+    }
+    app.db.fail().await;
+    until("the loss in the metrics", async || sample(&app.admin(), "rollcall_database_up").await == 0).await;
+}

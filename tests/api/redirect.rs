@@ -113,3 +113,19 @@ async fn an_unknown_challenge_is_sent_to_https_as_well() {
     let answer = wire.answer().await;
     assert_eq!(answer.header("location"), Some("https://a.example/.well-known/acme-challenge/abc"));
 }
+
+#[tokio::test]
+async fn it_is_limited_as_the_rest_is() {
+    let (_app, addr) = redirecting(&[("limits.other_per_second", "1"), ("limits.other_burst", "2")]).await;
+    let mut wire = Wire::open(addr).await;
+    let mut refused = 0;
+    for _ in 0..10 {
+        wire.send("GET / HTTP/1.1\r\nhost: a.example\r\n\r\n").await;
+        let answer = wire.answer().await;
+        if answer.status != 308 {
+            answer.expect_refusal(429, "rate_limited");
+            refused += 1;
+        }
+    }
+    assert!(refused >= 5, "{refused}");
+}

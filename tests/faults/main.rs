@@ -16,6 +16,7 @@
 mod harness;
 
 mod actors;
+mod balancer;
 mod cluster;
 mod crash;
 mod failover;

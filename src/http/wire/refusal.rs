@@ -10,8 +10,16 @@ use crate::http::request_id::REQUEST_ID;
 use crate::http::security;
 use crate::http::service::Service;
 
-/// The refusal to send where `buf` is an answer that hyper made by itself.
+/// How hyper says that its answer has no body.
+const EMPTY: &[u8] = b"\r\ncontent-length: 0";
+
+/// The refusal to send where `buf` is an answer that hyper made by itself: one head, whole, and nothing behind it. What begins
+/// like one in the midst of an answer is a part of that; the caller knows where an answer begins.
 pub(super) fn instead_of(buf: &[u8]) -> Option<Refusal> {
+    let head = buf.strip_suffix(b"\r\n\r\n").filter(|head| !head.windows(4).any(|part| part == b"\r\n\r\n"))?;
+    if !head.windows(EMPTY.len()).any(|part| part.eq_ignore_ascii_case(EMPTY)) {
+        return None;
+    }
     let status = buf.strip_prefix(b"HTTP/1.1 ").or_else(|| buf.strip_prefix(b"HTTP/1.0 "))?.get(..3)?;
     let refusal = match status {
         b"400" => Refusal::MALFORMED_REQUEST,
@@ -35,7 +43,8 @@ pub(super) fn write(refusal: Refusal, service: &Service, transport_security: Opt
     service.metrics().http_requests.with_label_values(&["unknown", status.as_str()]).inc();
     let reply = refusal.into_reply(Format::Envelope);
     let id = service.next_id();
-    tracing::info!(status = status.as_u16(), request_id = id.to_str().unwrap_or_default(), "malformed request");
+    // Whoever sends rubbish could fill a disk with it; the metrics count each.
+    tracing::debug!(status = status.as_u16(), request_id = id.to_str().unwrap_or_default(), "malformed request");
     let mut text = head(status, id.to_str().unwrap_or_default(), reply.body.len());
     if let Some(policy) = transport_security {
         let _ = write!(text, "{STRICT_TRANSPORT_SECURITY}: {}\r\n", policy.to_str().unwrap_or_default());

@@ -57,6 +57,17 @@ impl Home {
         Start(command)
     }
 
+    /// `serve` where the system lets it open no more than `count` files.
+    #[allow(dead_code, reason = "for tests of that limit")]
+    pub fn serve_with_files(&self, db: &TestDatabase, count: u32) -> Start {
+        let Start(service) = self.serve_on(db);
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("ulimit -n {count}; exec \"$0\"")).arg(service.get_program());
+        command.current_dir(&self.0).env_clear();
+        command.envs(service.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Start(command)
+    }
+
     /// `serve` with free ports, the data directory here and the cheapest hashes.
     pub fn serve(&self) -> Start {
         self.program(&[])
