@@ -52,10 +52,12 @@ fuzz: ## Fuzz the parsers of what clients send, 10 seconds each; TIME=600 for te
 	@.ci/install cc c++
 	.ci/fuzz $(TIME)
 
-lint: ## Format and clippy
+lint: ## Format and clippy; linters and TypeScript on the OpenAPI document
+	@.ci/install cc npm
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --test faults --test tls -- -D warnings
+	tests/openapi/run
 
 doc: ## The code's own documentation
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items

@@ -45,7 +45,7 @@ enum Command {
     Check,
     /// Measure hashes/s and latency by lanes, engines and cost, plot them, and advise on the cost
     Capacity(capacity::Wishes),
-    /// Tell, add, replace and retire the keys that tokens are signed with
+    /// Manage signing keys
     #[command(subcommand)]
     Keys(keys::Wish),
     /// Verify, print and prune the audit log

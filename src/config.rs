@@ -89,6 +89,8 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// Who may say for whom it passes requests on.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether the documents are served.
+    pub docs: bool,
     /// HTTPS.
     pub https: Https,
 }

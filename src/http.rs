@@ -11,6 +11,7 @@ mod clock;
 pub mod cors;
 pub mod docs;
 pub mod error;
+mod etag;
 pub mod gate;
 pub mod handlers;
 pub mod limits;

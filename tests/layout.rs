@@ -22,7 +22,7 @@ const MODULES: [(&str, &[&str]); 9] = [
 
 /// Crates, and the files that may name them, each by the beginning of its path.
 const HOMES: [(&[&str], &[&str]); 13] = [
-    (&["hyper", "hyper_util", "http_body_util", "matchit", "utoipa", "utoipa_swagger_ui", "aide"], &["http"]),
+    (&["hyper", "hyper_util", "http_body_util", "matchit", "utoipa", "utoipa_swagger_ui", "aide", "flate2"], &["http"]),
     (
         &["ractor"],
         &[

@@ -46,6 +46,8 @@ pub struct Rates {
     pub login: Option<Rate>,
     /// Of requests with a token.
     pub profile: Option<Rate>,
+    /// Of the documents.
+    pub docs: Option<Rate>,
     /// Of all else.
     pub other: Option<Rate>,
     /// Networks that are counted one by one, of each kind of request.
@@ -95,6 +97,7 @@ impl Rates {
             register: rate(layers, ["limits.register_per_minute", "limits.register_burst"], MINUTE)?,
             login: rate(layers, ["limits.login_per_minute", "limits.login_burst"], MINUTE)?,
             profile: rate(layers, ["limits.profile_per_second", "limits.profile_burst"], SECOND)?,
+            docs: rate(layers, ["limits.docs_per_second", "limits.docs_burst"], SECOND)?,
             other: rate(layers, ["limits.other_per_second", "limits.other_burst"], SECOND)?,
             keys_max: layers.number("limits.keys_max", 1..=100_000_000)?,
             redis_url,

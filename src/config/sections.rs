@@ -26,6 +26,7 @@ impl Server {
             drain_notice: Duration::from_millis(layers.number("server.drain_notice_ms", 0..=600_000)?),
             drain_timeout: layers.millis("server.drain_timeout_ms")?,
             trusted_proxies: limits::proxies(layers)?,
+            docs: layers.switch("server.docs")?,
             https: Https::read(layers)?,
         })
     }

@@ -94,6 +94,7 @@ impl Limits {
                 Class::Login => rates.login,
                 Class::Profile => rates.profile,
                 Class::Other => rates.other,
+                Class::Docs => rates.docs,
             };
             rate.filter(|_| config.enabled).map(|rate| Limit::new(class, rate, rates.keys_max, metrics))
         };

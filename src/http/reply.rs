@@ -6,6 +6,7 @@ use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::{Object, ObjectBuilder, Type};
 use uuid::Uuid;
 
 use super::error::Refusal;
@@ -69,6 +70,21 @@ impl Reply {
         }
         response
     }
+}
+
+/// `success` of an answer that is one: never false, so that generated clients tell the two envelopes apart by it.
+pub(super) fn always_true() -> Object {
+    always(true)
+}
+
+/// `success` of a refusal.
+pub(super) fn always_false() -> Object {
+    always(false)
+}
+
+fn always(value: bool) -> Object {
+    let constant = [("const", serde_json::Value::Bool(value))].into_iter().collect();
+    ObjectBuilder::new().schema_type(Type::Boolean).examples([value]).extensions(Some(constant)).build()
 }
 
 /// A user as clients see one.

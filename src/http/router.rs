@@ -51,6 +51,12 @@ impl Route {
         ROUTES.iter().find(|(_, route)| *route == self).map_or("", |(path, _)| path)
     }
 
+    /// Whether it is for people to read, and nothing that a client needs.
+    #[must_use]
+    pub fn is_document(self) -> bool {
+        matches!(self, Self::OpenApi | Self::Docs | Self::Redoc | Self::RedocScript)
+    }
+
     /// The methods that it takes, as `Allow` has them.
     #[must_use]
     pub fn allow(self) -> &'static str {
@@ -79,13 +85,13 @@ impl Route {
 pub struct Router(Paths<Route>);
 
 impl Router {
-    /// A router of all routes.
+    /// A router of all routes, or of those that are no documents.
     ///
     /// # Errors
     /// Where two of them are in conflict.
-    pub fn new() -> Result<Self, matchit::InsertError> {
+    pub fn new(with_documents: bool) -> Result<Self, matchit::InsertError> {
         let mut paths = Paths::new();
-        for (path, route) in ROUTES {
+        for (path, route) in ROUTES.into_iter().filter(|(_, route)| with_documents || !route.is_document()) {
             paths.insert(path, route)?;
         }
         Ok(Self(paths))
@@ -104,7 +110,7 @@ mod tests {
 
     #[test]
     fn paths_are_found_to_the_letter() {
-        let router = Router::new().unwrap();
+        let router = Router::new(true).unwrap();
         assert_eq!(router.find("/api/users/me"), Some(Route::Me));
         assert_eq!(router.find("/docs/swagger-ui.css"), Some(Route::Docs));
         for path in ["", "*", "/api", "/api/users/me/", "/API/users/me", "/api/users/m%65", "//", "/docs/a/b"] {

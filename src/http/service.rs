@@ -69,7 +69,7 @@ impl Service {
             gate,
             tally: Tally::new(Arc::clone(&metrics)),
             metrics,
-            router: Router::new()?,
+            router: Router::new(config.docs)?,
             docs: Docs::default(),
             header_max_bytes: config.header_max_bytes,
             body_max_bytes: config.body_max_bytes,
@@ -196,10 +196,9 @@ impl Service {
             Route::Login => Box::pin(self.login(head, body, client)).await,
             Route::Me => handlers::me::handle(&self.handles, take(head)).await,
             Route::Jwks => handlers::jwks::handle(&self.handles, &head.headers),
-            Route::OpenApi => self.docs.openapi(),
-            Route::Docs => Docs::swagger_ui(head.uri.path()),
-            Route::Redoc => Ok(Docs::redoc()),
-            Route::RedocScript => Ok(self.docs.redoc_script()),
+            Route::OpenApi | Route::Docs | Route::Redoc | Route::RedocScript => {
+                self.docs.answer(head.uri.path(), &head.headers)
+            }
         }
     }
 

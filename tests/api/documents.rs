@@ -13,11 +13,11 @@ const LOGIN: &str = "/api/users/login";
 const ME: &str = "/api/users/me";
 const JWKS: &str = "/.well-known/jwks.json";
 
-/// Resolves a schema that is only named.
-fn resolve<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
-    match schema["$ref"].as_str() {
+/// Resolves a part of the document that is only named.
+fn resolve<'a>(document: &'a Value, part: &'a Value) -> &'a Value {
+    match part["$ref"].as_str() {
         Some(pointer) => document.pointer(pointer.strip_prefix('#').unwrap()).unwrap_or_else(|| panic!("{pointer}")),
-        None => schema,
+        None => part,
     }
 }
 
@@ -25,7 +25,7 @@ fn resolve<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
 fn examples(document: &Value, path: &str, method: &str) -> BTreeMap<(String, String, String), Value> {
     let mut found = BTreeMap::new();
     for (status, response) in document["paths"][path][method]["responses"].as_object().unwrap() {
-        for (media, content) in response["content"].as_object().into_iter().flatten() {
+        for (media, content) in resolve(document, response)["content"].as_object().into_iter().flatten() {
             for (code, example) in content["examples"].as_object().into_iter().flatten() {
                 found.insert((media.clone(), status.clone(), code.clone()), example["value"].clone());
             }
@@ -78,6 +78,7 @@ async fn every_status_that_an_endpoint_answers_with_is_described() {
         let responses = document["paths"][path][method]["responses"].as_object().unwrap();
         for status in statuses {
             let response = responses.get(*status).unwrap_or_else(|| panic!("{status} of {path}"));
+            let response = resolve(&document, response);
             assert!(response["description"].as_str().is_some_and(|words| !words.is_empty()));
             if *status >= "400" {
                 for media in ["application/json", "application/problem+json"] {
@@ -86,7 +87,8 @@ async fn every_status_that_an_endpoint_answers_with_is_described() {
                 }
             }
             for name in ["RateLimit", "RateLimit-Policy"] {
-                assert!(response["headers"][name]["schema"].is_object(), "{name} of {status} of {path}");
+                let header = resolve(&document, &response["headers"][name]);
+                assert!(header["schema"].is_object(), "{name} of {status} of {path}");
             }
             if ["429", "503"].contains(status) {
                 assert!(response["headers"]["Retry-After"].is_object(), "{path}");
@@ -287,11 +289,11 @@ async fn expect_page(app: &TestApp, path: &str) -> usize {
     let mut files = 0;
     for link in links(&text) {
         assert!(!link.contains("//"), "{path} loads {link}");
-        if link == "/docs/" {
+        assert!(!link.starts_with('/'), "{path} would load {link} from beside the path that a proxy gave it");
+        if link == "openapi.json" || link.starts_with('.') {
             continue;
         }
-        let target =
-            if link.starts_with('/') { link.clone() } else { format!("/docs/{}", link.trim_start_matches("./")) };
+        let target = format!("/{link}");
         let file = app.get(&target).await;
         assert_eq!(file.status, 200, "{target}");
         let expected = match target.rsplit('.').next().unwrap() {
@@ -318,9 +320,9 @@ async fn expect_page(app: &TestApp, path: &str) -> usize {
 #[tokio::test]
 async fn swagger_ui_and_all_its_files_are_served() {
     let app = TestApp::start().await;
-    assert!(expect_page(&app, "/docs").await >= 5);
+    assert!(expect_page(&app, "/docs").await >= 4);
     let initializer = app.get("/docs/swagger-initializer.js").await.text();
-    assert!(initializer.contains("/openapi.json"), "{initializer}");
+    assert!(initializer.contains("openapi.json"), "{initializer}");
     assert!(!initializer.contains("petstore"), "{initializer}");
 }
 
@@ -329,5 +331,136 @@ async fn redoc_and_all_its_files_are_served() {
     let app = TestApp::start().await;
     assert!(expect_page(&app, "/redoc").await >= 1);
     let script = app.get("/redoc/redoc.js").await.text();
-    assert!(script.contains("/openapi.json") && script.contains("Redoc"));
+    assert!(script.contains("openapi.json") && script.contains("Redoc"));
+}
+
+/// Every file, and the type that it comes as.
+const FILES: [&str; 9] = [
+    "/openapi.json",
+    "/docs",
+    "/docs/",
+    "/docs/swagger-initializer.js",
+    "/docs/swagger-ui-bundle.js",
+    "/docs/swagger-ui.css",
+    "/docs/favicon-32x32.png",
+    "/redoc",
+    "/redoc/redoc.js",
+];
+
+async fn get_with(app: &TestApp, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let request = headers.iter().fold(app.request("GET", path), |request, (name, value)| request.header(*name, *value));
+    app.send(request.body(Full::default()).unwrap()).await
+}
+
+#[tokio::test]
+async fn documents_come_compressed_and_only_once() {
+    let app = TestApp::start().await;
+    for path in FILES {
+        let plain = app.get(path).await;
+        let packed = get_with(&app, path, &[("accept-encoding", "br, gzip")]).await;
+        assert_eq!((plain.status.as_u16(), packed.status.as_u16()), (200, 200), "{path}");
+        assert_eq!((plain.header("content-encoding"), packed.header("content-encoding")), (None, Some("gzip")));
+        let mut unpacked = Vec::new();
+        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&packed.body[..]), &mut unpacked).unwrap();
+        assert!(unpacked == plain.body, "{path} is another when it is compressed");
+        if plain.body.len() > 100_000 {
+            assert!(packed.body.len() * 3 < plain.body.len(), "{path}: {} bytes", packed.body.len());
+        }
+        assert_ne!(plain.header("etag"), packed.header("etag"), "{path}");
+        for (answer, encoding) in [(plain, "identity"), (packed, "gzip")] {
+            assert_eq!(answer.header("vary"), Some("accept-encoding"), "{path}");
+            assert_eq!(answer.header("cache-control"), Some("public, no-cache"), "{path}");
+            let tag = answer.header("etag").unwrap();
+            let again = get_with(&app, path, &[("accept-encoding", encoding), ("if-none-match", tag)]).await;
+            assert_eq!((again.status.as_u16(), again.header("etag")), (304, Some(tag)), "{path} as {encoding}");
+            assert!(again.body.is_empty() && again.header("vary").is_some(), "{again:?}");
+            let other = get_with(&app, path, &[("accept-encoding", encoding), ("if-none-match", "\"x\"")]).await;
+            assert_eq!(other.status, 200, "{path} as {encoding}");
+        }
+    }
+    app.get("/docs/index.html").await.expect_json(404);
+}
+
+#[tokio::test]
+async fn documents_have_a_limit_of_their_own() {
+    let app = TestApp::with(&[("limits.docs_per_second", "1"), ("limits.docs_burst", "2")]).await;
+    let mut refused = 0;
+    for path in FILES {
+        let answer = app.get(path).await;
+        assert!(answer.header("ratelimit-policy").unwrap().starts_with("\"docs\";q=2"), "{answer:?}");
+        refused += usize::from(answer.status == 429);
+    }
+    // Half of them at least, however slowly they are asked for.
+    assert!(refused > 0, "nothing was refused");
+    for path in ["/", JWKS] {
+        assert_eq!(app.get(path).await.status, 200, "{path} is no document");
+    }
+}
+
+#[tokio::test]
+async fn one_load_of_both_pages_is_within_the_default_limit() {
+    let defaults = rollcall::config::Config::parse("").unwrap();
+    let rate = defaults.limits.rates.docs.unwrap();
+    assert!(rate.burst.get() as usize >= 2 * FILES.len(), "{rate:?}");
+    assert!(rate.period >= std::time::Duration::from_millis(100), "{rate:?}");
+}
+
+#[tokio::test]
+async fn documents_can_be_turned_off() {
+    let app = TestApp::with(&[("server.docs", "false")]).await;
+    for path in FILES {
+        app.get(path).await.expect_json(404);
+    }
+    assert_eq!(app.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn pages_have_a_name_and_fit_a_phone_and_say_what_they_need() {
+    let app = TestApp::start().await;
+    for path in ["/docs", "/docs/", "/redoc"] {
+        let page = app.get(path).await.text();
+        for part in ["<title>Rollcall</title>", "name=\"viewport\" content=\"width=device-width", "<noscript>"] {
+            assert!(page.contains(part), "{part} in {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn operations_stand_in_the_order_in_which_they_are_needed() {
+    let app = TestApp::start().await;
+    let text = app.get("/openapi.json").await.text();
+    let places = [REGISTER, LOGIN, ME].map(|path| text.find(&format!("\"{path}\": {{")).unwrap());
+    assert!(places.is_sorted(), "{places:?}");
+}
+
+#[tokio::test]
+async fn refusals_are_told_apart_by_type() {
+    let app = TestApp::start().await;
+    let document = document(&app).await;
+    for (path, method) in [("/", "get"), (JWKS, "get"), (REGISTER, "post"), (LOGIN, "post"), (ME, "get")] {
+        let operation = &document["paths"][path][method];
+        for words in ["summary", "description"] {
+            assert!(operation[words].as_str().is_some_and(|words| !words.is_empty()), "{words} of {path}");
+        }
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            let content = &resolve(&document, response)["content"];
+            if status.as_str() < "400" {
+                continue;
+            }
+            assert!(response["$ref"].is_string(), "{status} of {path} is not shared");
+            for (media, code) in [
+                ("application/json", "/schema/allOf/1/properties/error/allOf/1/properties/code/enum"),
+                ("application/problem+json", "/schema/allOf/1/properties/code/enum"),
+            ] {
+                let told = content[media].pointer(code).and_then(Value::as_array).unwrap();
+                let mut told: Vec<_> = told.iter().map(|code| code.as_str().unwrap()).collect();
+                told.sort_unstable();
+                let shown: Vec<_> = content[media]["examples"].as_object().unwrap().keys().collect();
+                assert_eq!(told, shown, "{status} of {path} as {media}");
+            }
+        }
+    }
+    for (schema, value) in [("RegisterReply", true), ("LoginReply", true), ("MeReply", true), ("ErrorReply", false)] {
+        assert_eq!(document["components"]["schemas"][schema]["properties"]["success"]["const"], value, "{schema}");
+    }
 }

@@ -5,6 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { mkdir } from 'node:fs/promises';
+import { createServer, request } from 'node:http';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { chromium } from 'playwright-core';
@@ -73,8 +74,8 @@ async function watch(context, origin) {
 }
 
 /** Opens `path` of `origin` for `read`, waits until the page rests, and returns what it did that it must not. */
-async function visit(path, read, origin = LOCAL) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+async function visit(path, read, origin = LOCAL, options = { viewport: { width: 1280, height: 900 } }) {
+  const context = await browser.newContext(options);
   try {
     const complaints = await watch(context, origin);
     const page = await context.newPage();
@@ -88,9 +89,9 @@ async function visit(path, read, origin = LOCAL) {
 }
 
 /** A test that reads a page which behaves. */
-function reading(path, sentence, read, origin) {
+function reading(path, sentence, read, origin, options) {
   test(sentence, { timeout: 120_000 }, async () => {
-    assert.deepEqual(await visit(path, read, origin), []);
+    assert.deepEqual(await visit(path, read, origin, options), []);
   });
 }
 
@@ -124,6 +125,7 @@ reading('/docs', 'Swagger UI shows every operation with every answer', async (pa
     }),
   );
   assert.deepEqual(byName(shown), byName(operations.map(named)));
+  assert.equal(await page.locator('.topbar').count(), 0, 'no bar of another name');
   await picture(page, 'docs');
 
   for (const operation of operations) {
@@ -133,9 +135,9 @@ reading('/docs', 'Swagger UI shows every operation with every answer', async (pa
     const codes = await statuses.evaluateAll((rows) => rows.map((row) => row.dataset.code));
     assert.deepEqual(byName(codes), byName(Object.keys(operation.responses)), operation.operationId);
   }
-  assert.equal(await page.title(), api.info.title);
+  assert.equal(await page.title(), 'Rollcall');
   assert.equal(await page.locator('.errors-wrapper').count(), 0, 'Swagger UI finds no fault in the document');
-  const links = await page.locator('a[href]').evaluateAll((anchors) => anchors.map((anchor) => new URL(anchor.href)));
+  const links = await page.locator('a[href]:visible').evaluateAll((anchors) => anchors.map((anchor) => new URL(anchor.href)));
   assert.deepEqual(links.filter(({ origin }) => origin !== LOCAL), [], 'no link leads elsewhere');
   await imagesAreWhole(page);
 });
@@ -212,7 +214,7 @@ reading('/redoc', 'ReDoc shows every operation with every answer', async (page) 
       .evaluateAll((heads) => heads.map((head) => head.querySelector('strong').textContent.trim()));
     assert.deepEqual(byName(codes), byName(Object.keys(responses)), operationId);
   }
-  assert.equal(await page.title(), api.info.title);
+  assert.equal(await page.title(), 'Rollcall');
   assert.equal(await page.getByText('Something went wrong').count(), 0);
   await imagesAreWhole(page);
 });
@@ -245,6 +247,56 @@ for (const [path, shown] of [
 ]) {
   const read = (page) => counted(shown(page), operations.length);
   reading(path, `${path} keeps to its own origin under a public name`, read, PUBLIC);
+
+  const fits = async (page) => {
+    await counted(shown(page), operations.length);
+    if (path === '/docs') await opened(page, 'register');
+    const [width, content] = await page.evaluate(() => [innerWidth, document.documentElement.scrollWidth]);
+    await picture(page, `${path.slice(1)}-phone`);
+    assert.equal(width, 390, 'the page is laid out for the width that there is');
+    assert.ok(content <= width, `nothing lies beyond the edge: ${content} pixels`);
+  };
+  const phone = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
+  reading(path, `${path} fits a phone`, fits, LOCAL, phone);
+
+  test(`${path} works below a path of a proxy`, { timeout: 120_000 }, async () => {
+    const strangers = [];
+    const proxy = await proxied('/auth', strangers);
+    try {
+      const origin = `http://localhost:${proxy.address().port}`;
+      const tries = async (page) => {
+        await counted(shown(page), operations.length);
+        if (path === '/docs') assert.equal((await execute(page, 'root')).status, '200');
+      };
+      assert.deepEqual(await visit(`/auth${path}`, tries, origin), []);
+      if (path === '/docs') assert.deepEqual(await visit(`/auth${path}/`, tries, origin), []);
+      assert.deepEqual(strangers, [], 'nothing is asked for outside of it');
+    } finally {
+      proxy.closeAllConnections();
+      proxy.close();
+    }
+  });
+}
+
+/** A proxy of the service below `prefix`, which lists in `strangers` what lies elsewhere. */
+async function proxied(prefix, strangers) {
+  const { hostname, port } = new URL(LOCAL);
+  const server = createServer((asked, answer) => {
+    if (!asked.url.startsWith(`${prefix}/`)) {
+      strangers.push(asked.url);
+      answer.writeHead(404).end();
+      return;
+    }
+    const { method, headers } = asked;
+    const passed = request({ hostname, port, path: asked.url.slice(prefix.length), method, headers }, (given) => {
+      answer.writeHead(given.statusCode, given.headers);
+      given.pipe(answer);
+    });
+    passed.on('error', () => answer.destroy());
+    asked.pipe(passed);
+  });
+  await new Promise((ready) => server.listen(0, 'localhost', ready));
+  return server;
 }
 
 test('a page that misbehaves is noticed', { timeout: 120_000 }, async () => {

@@ -4,6 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Refusal;
+use crate::http::reply::always_false;
 
 /// How a refusal is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,17 +18,17 @@ pub enum Format {
 /// A refusal as a client sees it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ErrorReply {
-    /// Always false.
+    #[schema(schema_with = always_false)]
     success: bool,
-    /// What people read.
+    /// Human-readable message.
     message: &'static str,
     error: ErrorBody,
 }
 
-/// What programs read of a refusal.
+/// The error code, and the rules that were broken.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ErrorBody {
-    /// What tells this refusal from others.
+    /// Machine-readable error code.
     code: &'static str,
     /// Every broken rule, where that is what was refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -53,9 +54,9 @@ pub struct Problem {
     title: &'static str,
     /// The status.
     status: u16,
-    /// What people read.
+    /// Human-readable message.
     detail: &'static str,
-    /// What tells this refusal from others.
+    /// Machine-readable error code.
     code: &'static str,
     /// Every broken rule, where that is what was refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -2,18 +2,16 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::StatusCode;
 use hyper::body::Bytes;
-use hyper::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
+use hyper::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderValue};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::actors::Handles;
 use crate::domain::signing_key::Jwk;
 use crate::http::error::Refusal;
+use crate::http::etag;
 use crate::http::reply::Reply;
 
 /// A JWK set (RFC 7517, section 5).
@@ -59,9 +57,13 @@ impl<'a> From<&'a Jwk> for JwkBody<'a> {
     }
 }
 
-/// Tells the public keys.
+/// Public signing keys (JWKS)
+///
+/// Whoever checks tokens by themselves finds the key that a token names in its header here. The set is empty where tokens
+/// are signed with a shared secret.
 #[utoipa::path(
     get, path = "/.well-known/jwks.json", tag = "Service", operation_id = "jwks",
+    security(()),
     params(("If-None-Match" = Option<String>, Header, description = "`ETag` of the set that the client has")),
     responses(
         (
@@ -78,8 +80,8 @@ pub(in crate::http) fn handle(handles: &Handles, headers: &HeaderMap) -> Result<
     let public = handles.tokens.public_keys();
     let body = JwksReply { keys: public.keys.iter().map(JwkBody::from).collect() };
     let mut reply = Reply::json(StatusCode::OK, &body)?;
-    let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest(&SHA256, &reply.body)));
-    if is_among(&tag, headers) {
+    let tag = etag::of(&reply.body);
+    if etag::is_among(&tag, headers) {
         reply = Reply::new(StatusCode::NOT_MODIFIED, Bytes::new());
     }
     reply.headers.insert(CACHE_CONTROL, cache_control(public.max_age));
@@ -91,11 +93,4 @@ pub(in crate::http) fn handle(handles: &Handles, headers: &HeaderMap) -> Result<
 fn cache_control(max_age: Duration) -> HeaderValue {
     let text = format!("public, max-age={}", max_age.as_secs());
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("no-cache"))
-}
-
-/// Whether the client has what `tag` stands for. A weak tag counts here as a strong one does (RFC 9110, section 13.1.2).
-fn is_among(tag: &str, headers: &HeaderMap) -> bool {
-    let lists = headers.get_all(IF_NONE_MATCH).iter().filter_map(|list| list.to_str().ok());
-    let mut tags = lists.flat_map(|list| list.split(',')).map(str::trim);
-    tags.any(|given| given == "*" || given.strip_prefix("W/").unwrap_or(given) == tag)
 }

@@ -19,9 +19,9 @@ use crate::domain::user::{Account, NotText};
 use crate::http::body::{Field, Fields};
 use crate::http::client::Client;
 use crate::http::error::Refusal;
-use crate::http::reply::{Reply, UserBody};
+use crate::http::reply::{Reply, UserBody, always_true};
 
-/// Who wants to log in. Other keys are ignored.
+/// Credentials. Unknown fields are ignored.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "describes the body in the OpenAPI document; the handler reads its fields")]
 pub struct LoginBody {
@@ -36,7 +36,7 @@ pub struct LoginBody {
 /// A token, and whose it is.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LoginReply<'a> {
-    #[schema(example = true)]
+    #[schema(schema_with = always_true)]
     success: bool,
     #[schema(example = "Login successful")]
     message: &'static str,
@@ -54,9 +54,13 @@ pub struct LoginData<'a> {
     user: UserBody<'a>,
 }
 
-/// Checks a password and issues a token.
+/// Log in
+///
+/// Checks email and password and issues a token for `Authorization: Bearer`. An unknown email and a wrong password get the
+/// same answer.
 #[utoipa::path(
     post, path = "/api/users/login", tag = "Users", operation_id = "login",
+    security(()),
     request_body = LoginBody,
     responses((status = 200, description = "The password is right", body = LoginReply<'_>))
 )]

@@ -8,17 +8,19 @@ use utoipa::ToSchema;
 use crate::actors::Handles;
 use crate::http::bearer;
 use crate::http::error::Refusal;
-use crate::http::reply::{Reply, UserBody};
+use crate::http::reply::{Reply, UserBody, always_true};
 
-/// The bearer of the token.
+/// The current user.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MeReply<'a> {
-    #[schema(example = true)]
+    #[schema(schema_with = always_true)]
     success: bool,
     data: UserBody<'a>,
 }
 
-/// Tells whose token it is.
+/// Get the current user
+///
+/// The user whose token the request carries in `Authorization: Bearer`. A token of a user who is gone is refused.
 #[utoipa::path(
     get, path = "/api/users/me", tag = "Users", operation_id = "me",
     security(("bearer" = [])),

@@ -10,9 +10,9 @@ use crate::domain::user::{NewUser, RegistrationFields};
 use crate::http::body::{Field, Fields};
 use crate::http::client::Client;
 use crate::http::error::Refusal;
-use crate::http::reply::{Reply, UserBody};
+use crate::http::reply::{Reply, UserBody, always_true};
 
-/// Who wants to register. Other keys are ignored.
+/// The new account. Unknown fields are ignored.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "describes the body in the OpenAPI document; `NewUser::parse` reads it")]
 pub struct RegisterBody {
@@ -36,16 +36,19 @@ pub struct RegisterBody {
 /// The new user.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RegisterReply<'a> {
-    #[schema(example = true)]
+    #[schema(schema_with = always_true)]
     success: bool,
     #[schema(example = "User registered successfully")]
     message: &'static str,
     data: UserBody<'a>,
 }
 
-/// Registers a user.
+/// Register
+///
+/// Makes an account for an email that has none yet. Log in afterwards to get a token.
 #[utoipa::path(
     post, path = "/api/users/register", tag = "Users", operation_id = "register",
+    security(()),
     request_body = RegisterBody,
     responses((status = 201, description = "The user is registered", body = RegisterReply<'_>))
 )]

@@ -18,10 +18,14 @@ pub struct RootReply {
     version: &'static str,
 }
 
-/// Says that the service runs.
+/// Service status
+///
+/// Answers while the service takes requests, and tells its version. It asks no database: that is what `/readyz` of the
+/// admin listener is for.
 #[utoipa::path(
     get, path = "/", tag = "Service", operation_id = "root",
-    responses((status = 200, description = "The service runs", body = RootReply))
+    security(()),
+    responses((status = 200, description = "The service takes requests", body = RootReply))
 )]
 pub(in crate::http) fn handle() -> Result<Reply, Refusal> {
     let body =

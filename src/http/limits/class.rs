@@ -13,13 +13,15 @@ pub enum Class {
     Login,
     /// Shows a token.
     Profile,
-    /// The root, the documents, preflights, and what is not there.
+    /// The root, preflights, and what is not there.
     Other,
+    /// A document, which may be a thousand times as long as the request for it.
+    Docs,
 }
 
 impl Class {
     /// Every class, in the order of their declaration.
-    pub const ALL: [Self; 4] = [Self::Register, Self::Login, Self::Profile, Self::Other];
+    pub const ALL: [Self; 5] = [Self::Register, Self::Login, Self::Profile, Self::Other, Self::Docs];
 
     /// The class of a request; what its route doesn't take costs nothing that the route would.
     #[must_use]
@@ -28,8 +30,8 @@ impl Class {
             Some(Route::Register) => Self::Register,
             Some(Route::Login) => Self::Login,
             Some(Route::Me) => Self::Profile,
-            Some(Route::Root | Route::OpenApi | Route::Docs | Route::Redoc | Route::RedocScript | Route::Jwks)
-            | None => Self::Other,
+            Some(Route::OpenApi | Route::Docs | Route::Redoc | Route::RedocScript) => Self::Docs,
+            Some(Route::Root | Route::Jwks) | None => Self::Other,
         }
     }
 
@@ -41,6 +43,7 @@ impl Class {
             Self::Login => "login",
             Self::Profile => "profile",
             Self::Other => "other",
+            Self::Docs => "docs",
         }
     }
 }

@@ -1,0 +1,150 @@
+//! The refusals of each operation, as answers that operations share.
+
+use hyper::StatusCode;
+use serde_json::json;
+use utoipa::openapi::example::ExampleBuilder;
+use utoipa::openapi::header::{Header, HeaderBuilder};
+use utoipa::openapi::{
+    AllOfBuilder, Content, ContentBuilder, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Schema, Type,
+};
+
+use crate::domain::Violation;
+use crate::http::error::{Format, Refusal};
+
+/// The refusals of one status.
+pub(super) struct Answer {
+    /// What the document calls it.
+    pub(super) name: &'static str,
+    pub(super) status: StatusCode,
+    /// When it comes.
+    when: &'static str,
+    refusals: Vec<Refusal>,
+}
+
+impl Answer {
+    /// `refusals` have one status all.
+    fn new(name: &'static str, when: &'static str, refusals: Vec<Refusal>) -> Self {
+        let status = refusals.first().map_or(StatusCode::INTERNAL_SERVER_ERROR, |refusal| refusal.status);
+        Self { name, status, when, refusals }
+    }
+
+    /// Its headers, its codes, and an example of each in both formats.
+    pub(super) fn into_response(self) -> Response {
+        let mut response = ResponseBuilder::new().description(self.when);
+        if self.refusals.iter().any(|refusal| refusal.retry_after.is_some()) {
+            response = response.header("Retry-After", header(Type::Integer, "Seconds after which to try again."));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response = response.header("WWW-Authenticate", header(Type::String, "Always `Bearer`."));
+        }
+        response
+            .content("application/json", self.content(Format::Envelope))
+            .content("application/problem+json", self.content(Format::Problem))
+            .build()
+    }
+
+    /// The schema of `format`, with no codes but those of this answer.
+    fn content(&self, format: Format) -> Content {
+        let codes = self.refusals.iter().map(|refusal| refusal.code);
+        let code = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(codes));
+        let coded = ObjectBuilder::new().schema_type(Type::Object).property("code", code).required("code");
+        let (base, narrowed) = match format {
+            Format::Envelope => {
+                let outer = ObjectBuilder::new().schema_type(Type::Object);
+                let error = AllOfBuilder::new().item(Ref::from_schema_name("ErrorBody")).item(coded);
+                ("ErrorReply", outer.property("error", error).required("error"))
+            }
+            Format::Problem => ("Problem", coded),
+        };
+        let schema = AllOfBuilder::new().item(Ref::from_schema_name(base)).item(narrowed).build();
+        let examples = self.refusals.iter().map(|refusal| {
+            let body = refusal.clone().into_reply(format).body;
+            let value = serde_json::from_slice(&body).unwrap_or_else(|_| json!({}));
+            let example = ExampleBuilder::new().summary(refusal.message).value(Some(value)).build();
+            (refusal.code.to_owned(), RefOr::T(example))
+        });
+        let mut content = ContentBuilder::new().schema(Some(Schema::AllOf(schema))).build();
+        content.examples = examples.collect();
+        content
+    }
+}
+
+fn header(kind: Type, words: &str) -> Header {
+    HeaderBuilder::new().description(Some(words)).schema(Some(ObjectBuilder::new().schema_type(kind))).build()
+}
+
+/// Of operations without a body and without a token.
+pub(super) fn public() -> Vec<Answer> {
+    vec![rate_limited(), Answer::new("Overloaded", "Too many requests are being answered.", vec![Refusal::OVERLOADED])]
+}
+
+pub(super) fn register() -> Vec<Answer> {
+    let invalid = Refusal::invalid(vec![
+        Violation::new("email", "must be a valid email address, such as name@example.com"),
+        Violation::new("password", "must contain a digit"),
+    ]);
+    let mut answers = of_bodies();
+    answers.extend([
+        Answer::new("InvalidBody", "The body is no JSON object, or did not arrive whole.", not_json()),
+        Answer::new("EmailTaken", "The email is registered already.", vec![Refusal::EMAIL_TAKEN]),
+        Answer::new("InvalidRegistration", "Fields break rules; `details` has each of them.", vec![invalid]),
+        rate_limited(),
+    ]);
+    answers
+}
+
+pub(super) fn login() -> Vec<Answer> {
+    let mut bad = not_json();
+    bad.push(Refusal::MISSING_CREDENTIALS);
+    let wrong = vec![Refusal::INVALID_CREDENTIALS];
+    let invalid = Refusal::invalid(vec![Violation::new("password", "must be a string")]);
+    let often = vec![Refusal::RATE_LIMITED, Refusal::TOO_MANY_ATTEMPTS];
+    let mut answers = of_bodies();
+    answers.extend([
+        Answer::new("InvalidLoginBody", "The body is no JSON object, or has no email or no password.", bad),
+        Answer::new("WrongCredentials", "No account has this email, or it has another password.", wrong),
+        Answer::new("InvalidLogin", "Email or password is no string.", vec![invalid]),
+        Answer::new("TooManyLogins", "Too many requests of one network, or too many failed logins.", often),
+    ]);
+    answers
+}
+
+pub(super) fn me() -> Vec<Answer> {
+    let token = vec![Refusal::INVALID_TOKEN];
+    let mut answers = of_databases();
+    answers.extend([
+        Answer::new("InvalidToken", "The token is bad or expired, or its user is gone.", token),
+        Answer::new("NotAuthenticated", "The request has no bearer token.", vec![Refusal::NOT_AUTHENTICATED]),
+        rate_limited(),
+    ]);
+    answers
+}
+
+fn rate_limited() -> Answer {
+    Answer::new("RateLimited", "Too many requests of one network.", vec![Refusal::RATE_LIMITED])
+}
+
+fn not_json() -> Vec<Refusal> {
+    vec![Refusal::MALFORMED_JSON, Refusal::NOT_AN_OBJECT, Refusal::DUPLICATE_KEY, Refusal::INCOMPLETE_BODY]
+}
+
+/// Of operations that read a body, but for what they make of it.
+fn of_bodies() -> Vec<Answer> {
+    let large = vec![Refusal::PAYLOAD_TOO_LARGE, Refusal::TOO_MANY_VALUES];
+    let mut answers = of_databases();
+    answers.extend([
+        Answer::new("RequestTimeout", "The body did not arrive in time.", vec![Refusal::REQUEST_TIMEOUT]),
+        Answer::new("TooLarge", "The body is too long, or has too many values.", large),
+        Answer::new("NotJson", "The body is declared as something else.", vec![Refusal::UNSUPPORTED_MEDIA_TYPE]),
+    ]);
+    answers
+}
+
+/// Of operations that need the database.
+fn of_databases() -> Vec<Answer> {
+    let away = vec![Refusal::OVERLOADED, Refusal::UNAVAILABLE];
+    vec![
+        Answer::new("InternalError", "The service failed; its log says why.", vec![Refusal::INTERNAL]),
+        Answer::new("Unavailable", "Too many requests wait, or the database is away.", away),
+    ]
+}
