@@ -45,16 +45,16 @@ impl Answer {
 
     /// The schema of `format`, with no codes but those of this answer.
     fn content(&self, format: Format) -> Content {
-        let codes = self.refusals.iter().map(|refusal| refusal.code);
-        let code = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(codes));
-        let coded = ObjectBuilder::new().schema_type(Type::Object).property("code", code).required("code");
+        let allowed = self.refusals.iter().map(|refusal| refusal.code);
+        let code = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(allowed));
+        let narrowed_body = ObjectBuilder::new().schema_type(Type::Object).property("code", code).required("code");
         let (base, narrowed) = match format {
             Format::Envelope => {
                 let outer = ObjectBuilder::new().schema_type(Type::Object);
-                let error = AllOfBuilder::new().item(Ref::from_schema_name("ErrorBody")).item(coded);
+                let error = AllOfBuilder::new().item(Ref::from_schema_name("ErrorBody")).item(narrowed_body);
                 ("ErrorReply", outer.property("error", error).required("error"))
             }
-            Format::Problem => ("Problem", coded),
+            Format::Problem => ("Problem", narrowed_body),
         };
         let schema = AllOfBuilder::new().item(Ref::from_schema_name(base)).item(narrowed).build();
         let examples = self.refusals.iter().map(|refusal| {
