@@ -326,7 +326,7 @@ async fn migrate(database: &Database) -> Result<(), AppError> {
         Outcome::UpToDate => tracing::debug!(version = to_version, "the schema is up to date"),
         Outcome::Adopted => tracing::info!(to_version, "the existing users are adopted"),
         Outcome::Migrated { from } => {
-            tracing::info!(from_version = from, to_version, "the schema was brought up to date")
+            tracing::info!(from_version = from, to_version, "the schema was brought up to date");
         }
     }
     Ok(())

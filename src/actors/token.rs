@@ -65,7 +65,7 @@ pub enum TokenError {
 }
 
 impl TokenHandle {
-    /// Issues a token for `user` at `now`. Computes on the caller's thread, some 20 µs with EdDSA.
+    /// Issues a token for `user` at `now`. Computes on the caller's thread, some 20 µs with `EdDSA`.
     ///
     /// # Errors
     /// [`TokenError::Unsigned`], [`TokenError::NoKey`].
@@ -74,7 +74,7 @@ impl TokenHandle {
     }
 
     /// The user whose token it is: one that a key of the ring signed, here, on another replica or in the Python service.
-    /// Computes on the caller's thread, some 30 µs with EdDSA for a token that was not seen of late.
+    /// Computes on the caller's thread, some 30 µs with `EdDSA` for a token that was not seen of late.
     ///
     /// # Errors
     /// [`TokenError::Invalid`].

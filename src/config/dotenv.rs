@@ -81,7 +81,11 @@ impl<'a> Reader<'a> {
     /// One statement to the end of its line; `None` where it is out of syntax.
     fn binding(&mut self) -> Option<Binding> {
         self.export();
-        let name = self.name()?;
+        if self.rest().starts_with('#') {
+            self.skip(|c| c != '\n');
+            return Some(Binding { name: None, value: None });
+        }
+        let name = Some(self.name()?);
         self.skip(is_blank);
         let value = if self.take("=") {
             let is_apart = !self.skip(is_blank).is_empty();
@@ -109,18 +113,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `Some(None)`: a comment begins here.
-    fn name(&mut self) -> Option<Option<String>> {
-        if self.rest().starts_with('#') {
-            return Some(None);
-        }
+    fn name(&mut self) -> Option<String> {
         let name = if self.take("'") {
             let name = self.skip(|c| c != '\'');
             self.take("'").then_some(name)?
         } else {
             self.skip(|c| c != '=' && c != '#' && !is_space(c))
         };
-        (!name.is_empty()).then(|| Some(name.to_owned()))
+        (!name.is_empty()).then(|| name.to_owned())
     }
 
     fn value(&mut self) -> Option<String> {
@@ -197,15 +197,12 @@ fn interpolate(text: &str, value_of: impl Fn(&str) -> Option<String>) -> String 
         } else {
             behind.strip_prefix(":-").and_then(|default| default.split_once('}'))
         };
-        match replaced {
-            Some((default, next)) => {
-                whole.push_str(&value_of(name).unwrap_or_else(|| default.to_owned()));
-                rest = next;
-            }
-            None => {
-                whole.push_str("${");
-                rest = inner;
-            }
+        if let Some((default, next)) = replaced {
+            whole.push_str(&value_of(name).unwrap_or_else(|| default.to_owned()));
+            rest = next;
+        } else {
+            whole.push_str("${");
+            rest = inner;
         }
     }
     whole + rest
@@ -233,7 +230,7 @@ mod tests {
         values: BTreeMap<String, Option<String>>,
     }
 
-    /// What python-dotenv made of each, by tests/fixtures/dotenv_cases.py.
+    /// What python-dotenv made of each, by `tests/fixtures/dotenv_cases.py`.
     #[test]
     fn everything_is_read_as_python_dotenv_reads_it() {
         let cases: Vec<Case> = serde_json::from_str(include_str!("../../tests/fixtures/dotenv_cases.json")).unwrap();

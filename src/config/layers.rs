@@ -73,7 +73,7 @@ impl Layers {
         if let Some((value, origin)) = variables.get("DEBUG") {
             match value.to_ascii_lowercase().as_str() {
                 "true" | "1" | "yes" | "on" => {
-                    layers.set_text("telemetry.log_filter", "rollcall=debug,info", origin)?
+                    layers.set_text("telemetry.log_filter", "rollcall=debug,info", origin)?;
                 }
                 "false" | "0" | "no" | "off" | "" => {}
                 _ => {

@@ -169,13 +169,12 @@ impl Admin {
             let client = self.pool.get().await.ok()?;
             client.simple_query("").await.ok()
         });
-        let answers = match asked.await {
-            Ok(answer) => answer.is_some(),
-            Err(_) => {
-                // The connection may still be busy, and others of its age may lead nowhere either.
-                self.pool.retain(|_, metrics| metrics.last_used() < READY_TIMEOUT / 2);
-                false
-            }
+        let answers = if let Ok(answer) = asked.await {
+            answer.is_some()
+        } else {
+            // The connection may still be busy, and others of its age may lead nowhere either.
+            self.pool.retain(|_, metrics| metrics.last_used() < READY_TIMEOUT / 2);
+            false
         };
         self.metrics.database_up.set(i64::from(answers));
         *probe = Some((Instant::now(), answers));

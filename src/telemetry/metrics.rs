@@ -37,7 +37,7 @@ pub struct Metrics {
     pub http_connections_refused: IntCounter,
     /// Times that the system let no connection be accepted.
     pub accept_errors: IntCounter,
-    /// When the certificate in service expires, in seconds since 1970; 0 without one.
+    /// When the certificate in service expires, in seconds since 1970. Not told before [`Self::tell`].
     pub tls_certificate_expiry: IntGauge,
     /// Certificates put into service, or kept out of it, by outcome.
     pub tls_certificate_loads: IntCounterVec,
@@ -101,7 +101,7 @@ pub struct Metrics {
     pub limit_overflows: Counter,
     /// Requests counted on this replica alone, because Redis was away.
     pub limit_redis_fallbacks: Counter,
-    /// 1 while Redis answers.
+    /// 1 while Redis answers. Not told before [`Self::tell`].
     pub limit_redis_up: Level,
     /// Actors and loops started again after their death, by part.
     pub restarts: IntCounterVec,
@@ -151,8 +151,10 @@ impl Metrics {
             )?,
             accept_errors: add
                 .counter("http_accept_errors_total", "Times that the system let no connection be accepted.")?,
-            tls_certificate_expiry: add
-                .gauge("tls_certificate_expiry_timestamp_seconds", "When the certificate in service expires.")?,
+            tls_certificate_expiry: IntGauge::with_opts(opts(
+                "tls_certificate_expiry_timestamp_seconds",
+                "When the certificate in service expires.",
+            ))?,
             tls_certificate_loads: add.counters(
                 "tls_certificate_loads_total",
                 "Certificates put into service, or kept out of it.",
@@ -223,7 +225,7 @@ impl Metrics {
             limit_overflows: add.counter("limit_overflows_total", "Requests counted in a shared token bucket.")?,
             limit_redis_fallbacks: add
                 .counter("limit_redis_fallbacks_total", "Requests counted without Redis, which was away.")?,
-            limit_redis_up: add.gauge("limit_redis_up", "1 while Redis answers.")?,
+            limit_redis_up: IntGauge::with_opts(opts("limit_redis_up", "1 while Redis answers."))?,
             restarts: add.counters("restarts_total", "Actors and loops started again after their death.", &["part"])?,
             audit_sealed: add.counters("audit_sealed_total", "Audit events sealed.", &["kind"])?,
             audit_unsealed: add.gauge("audit_unsealed", "Audit events that wait to be sealed.")?,
@@ -236,6 +238,12 @@ impl Metrics {
                 .counter("audit_dropped_total", "Refusals by a rate limit that no audit event tells of.")?,
             registry,
         })
+    }
+
+    /// Tells a gauge from now on. That of a part which is not in use would say that the part has failed.
+    pub fn tell(&self, gauge: &IntGauge) {
+        // It may be told already.
+        let _ = self.registry.register(Box::new(gauge.clone()));
     }
 
     /// All metrics in the Prometheus text format.

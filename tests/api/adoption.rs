@@ -156,12 +156,12 @@ async fn a_row_that_the_table_refuses_costs_its_own_request_only() {
     let app = TestApp::with(&[("database.write_batches", "1")]).await;
     app.db.run("ALTER TABLE users ADD CONSTRAINT no_roe CHECK (name <> 'Jane Roe')").await;
     let register = async |n: usize| {
-        let name = if n % 5 == 0 { "Jane Roe" } else { "Ann Lee" };
+        let name = if n.is_multiple_of(5) { "Jane Roe" } else { "Ann Lee" };
         let body = json!({"name": name, "email": format!("user{n}@example.com"), "password": PASSWORD});
         (n, app.register(&body).await)
     };
     for (n, answer) in all((0..60).map(register)).await {
-        if n % 5 == 0 {
+        if n.is_multiple_of(5) {
             answer.expect_refusal(503, "unavailable");
         } else {
             answer.expect_json(201);
@@ -193,6 +193,6 @@ async fn a_database_that_cannot_hold_every_name_is_refused() {
     let (home, db) = (Home::new(), TestDatabase::empty().await);
     let name = "latin1_of_the_tests";
     db.run(&format!("CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")).await;
-    let url = db.url_of_database(name);
+    let url = TestDatabase::url_of_database(name);
     home.serve_on(&db).env("DATABASE_URL", &url).run().await.expect_failure(&["LATIN1", "UTF8"]);
 }

@@ -458,7 +458,7 @@ async fn a_site_has_no_more_than_a_few_networks_worth() {
     let mut allowed = 0;
     for network in 0..100 {
         // Each a /56 of its own in one /48.
-        let answer = login_from(&app, &format!("2001:db8:1:{:x}00::1", network)).await;
+        let answer = login_from(&app, &format!("2001:db8:1:{network:x}00::1")).await;
         allowed += u32::from(answer.status == 400);
         if answer.status != 400 {
             answer.expect_refusal(429, "rate_limited");

@@ -200,3 +200,28 @@ async fn migrations_tell_no_notices() {
 async fn tables(db: &TestDatabase) -> Vec<String> {
     column(db, "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'").await
 }
+
+/// The GRANTs of SECURITY.md, on a schema that its owner has migrated.
+#[tokio::test]
+async fn a_service_needs_to_own_nothing() {
+    let (home, db) = (Home::new(), TestDatabase::migrated().await);
+    db.run(
+        "DO $$ BEGIN CREATE ROLE served_without_owning LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+         GRANT SELECT, INSERT, UPDATE ON users TO served_without_owning;
+         GRANT SELECT, INSERT, UPDATE (sequence, hash) ON audit_events TO served_without_owning;
+         GRANT SELECT, UPDATE ON audit_chain TO served_without_owning;
+         GRANT SELECT, INSERT, UPDATE, DELETE ON login_attempts TO served_without_owning;
+         GRANT SELECT ON signing_keys, rollcall_migrations TO served_without_owning",
+    )
+    .await;
+    let url = db.url_of("served_without_owning");
+    let service = home.serve_on(&db).env("DATABASE_URL", &url).ready().await;
+    service.register_john().await;
+    let token = service.token().await;
+    service.me(&token).await.expect_json(200);
+    service.login(crate::harness::EMAIL, "WrongPass123").await.expect_refusal(401, "invalid_credentials");
+    let unsealed = "SELECT count(*) FROM audit_events WHERE sequence IS NULL";
+    crate::harness::until("the events sealed", async || db.value::<i64>(unsealed, &[]).await == 0).await;
+    let exit = service.stop().await;
+    assert!(!exit.stderr.contains("permission denied"), "{}", exit.stderr);
+}

@@ -10,6 +10,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 use rollcall::domain::claims::Claims;
 use rollcall::domain::email::Email;
+use rollcall::domain::invisible::{is_directive, is_invisible};
 use rollcall::domain::name::Name;
 use rollcall::domain::password::Password;
 use rollcall::domain::user::{NotText, User};
@@ -99,7 +100,9 @@ proptest! {
         } else {
             let trimmed = text.trim();
             let count = trimmed.chars().count();
-            prop_assert!(count == 0 || count > 100 || trimmed.chars().any(char::is_control), "{text:?}");
+            let is_unseen = trimmed.chars().all(|c| c.is_whitespace() || is_invisible(c));
+            let is_refused = |c: char| c.is_control() || is_directive(c);
+            prop_assert!(is_unseen || count > 100 || trimmed.chars().any(is_refused), "{text:?}");
         }
     }
 

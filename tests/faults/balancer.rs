@@ -1,4 +1,4 @@
-//! Two replicas behind HAProxy are restarted in turn: no client sees a request fail.
+//! Two replicas behind `HAProxy` are restarted in turn: no client sees a request fail.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ const CLIENTS: usize = 4;
 /// Between two checks of a replica.
 const CHECK_MS: u32 = 250;
 
-/// A running HAProxy, killed when dropped.
+/// A running `HAProxy`, killed when dropped.
 struct Balancer {
     addr: SocketAddr,
     statistics: Api,
@@ -34,13 +34,10 @@ impl Balancer {
     /// One before replicas at these ports, each with the port of its admin listener. It tries nothing twice.
     async fn before(home: &Home, replicas: &[(u16, u16)]) -> Self {
         let (port, statistics) = (free_port(), free_port());
-        let servers: String = replicas
-            .iter()
-            .enumerate()
-            .map(|(at, (port, admin))| {
-                format!("  server replica{at} 127.0.0.1:{port} check port {admin} inter {CHECK_MS}ms fall 1 rise 1\n")
-            })
-            .collect();
+        let check = format!("inter {CHECK_MS}ms fall 1 rise 1");
+        let servers = replicas.iter().enumerate().fold(String::new(), |servers, (at, (port, admin))| {
+            servers + &format!("  server replica{at} 127.0.0.1:{port} check port {admin} {check}\n")
+        });
         let settings = format!(
             "global\n  maxconn 200\ndefaults\n  mode http\n  retries 0\n  timeout connect 2s\n  timeout client 20s\n\
              \x20 timeout server 20s\n  timeout http-keep-alive 10s\n\

@@ -52,7 +52,7 @@ impl ServerUrl {
                 }
                 Some(("sslrootcert", "system")) => {}
                 Some(("sslrootcert", path)) => {
-                    authorities = Some(PathBuf::from(path.replace("%2F", "/").replace("%2f", "/")))
+                    authorities = Some(PathBuf::from(path.replace("%2F", "/").replace("%2f", "/")));
                 }
                 Some(("sslcert" | "sslkey", _)) => {
                     return refuse(

@@ -16,7 +16,7 @@ use crate::http::reply::{Reply, UserBody, always_true};
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "describes the body in the OpenAPI document; `NewUser::parse` reads it")]
 pub struct RegisterBody {
-    /// 1 to 100 characters after trimming, no control characters.
+    /// 1 to 100 characters after trimming, at least one that can be seen; no control characters, and none that turn the text.
     // No max_length: white space around it, which is not counted, may go beyond.
     #[schema(min_length = 1, example = "John Doe")]
     name: String,

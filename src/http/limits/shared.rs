@@ -116,6 +116,7 @@ impl Shared {
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(CONNECT_TIMEOUT))
             .set_pipeline_buffer_size(PIPELINE);
+        metrics.tell(&metrics.limit_redis_up);
         Ok(Self {
             client: Client::open(url.expose_secret()).map_err(SharedError::Url)?,
             settings,

@@ -36,6 +36,7 @@ impl Served {
             return;
         }
         let until = certificate.not_after;
+        self.metrics.tell(&self.metrics.tls_certificate_expiry);
         self.metrics.tls_certificate_expiry.set(until.unix_timestamp());
         self.metrics.tls_certificate_loads.with_label_values(&["loaded"]).inc();
         self.has_told_expiry.store(false, Ordering::Relaxed);

@@ -138,7 +138,7 @@ impl TestDatabase {
 
     /// Another database of the same server.
     #[allow(dead_code, reason = "for tests of odd databases")]
-    pub fn url_of_database(&self, name: &str) -> String {
+    pub fn url_of_database(name: &str) -> String {
         url(&SERVER.socket_dir, name)
     }
 
