@@ -109,6 +109,9 @@ impl Cli {
                 // The answer of another command should not drown in news.
                 let usual = if matches!(command, Command::Serve) { Level::INFO } else { Level::WARN };
                 let _log = telemetry::start_logging(&config.telemetry, usual)?;
+                if !config.of_dot_env.is_empty() {
+                    tracing::info!(keys = config.of_dot_env.join(", "), "set by .env in the working directory");
+                }
                 let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
                 runtime.block_on(async {
                     match command {

@@ -58,6 +58,8 @@ pub struct Config {
     pub audit: Audit,
     /// Logs and the admin listener.
     pub telemetry: Telemetry,
+    /// The keys whose values come from a `.env` file, which goes over the file of `--config`.
+    pub of_dot_env: Vec<String>,
 }
 
 /// `[server]`.
@@ -251,6 +253,7 @@ impl Config {
             cors: Cors::read(layers)?,
             audit: Audit::read(layers)?,
             telemetry: Telemetry::read(layers)?,
+            of_dot_env: layers.of_dot_env(),
         })
     }
 }

@@ -30,8 +30,6 @@ pub(super) async fn run(config: &Config) -> Result<(), CliError> {
         print(&format!("certificate: good (until {})", rfc3339_millis(until)))?;
     }
     app::check_secret(config)?;
-    app::check_listeners(config).await?;
-    print("listeners: good (their addresses are free)")?;
     let metrics = Arc::new(Metrics::new()?);
     if config.database.url.is_none() && !local::exists(&config.data_dir) {
         local::check_new(&config.data_dir).map_err(DatabaseError::from)?;
@@ -54,7 +52,10 @@ pub(super) async fn run(config: &Config) -> Result<(), CliError> {
     print("hash kernel: good")?;
     let rate = capacity(&engines, config).await;
     let (engines, lanes, cost) = (config.hashing.engines, engines.lanes(), config.hashing.cost.log_rounds());
-    print(&format!("hash capacity: {rate:.1} hashes/s at cost {cost}, {lanes} at once on {engines} engines"))
+    print(&format!("hash capacity: {rate:.1} hashes/s at cost {cost}, {lanes} at once on {engines} engines"))?;
+    // Last, because beside a service that runs they are taken, and all else is worth knowing then too.
+    app::check_listeners(config).await?;
+    print("listeners: good (their addresses are free)")
 }
 
 async fn check_database(database: &Database) -> Result<String, DatabaseError> {

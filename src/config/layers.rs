@@ -160,6 +160,12 @@ impl Layers {
         self.number(key, 1..=MILLIS_MAX).map(Duration::from_millis)
     }
 
+    /// The keys whose values come from `.env`.
+    pub(super) fn of_dot_env(&self) -> Vec<String> {
+        let ours = self.values.iter().filter(|(_, (_, origin))| origin.ends_with(&format!(" in {DOT_ENV}")));
+        ours.map(|(key, _)| key.clone()).collect()
+    }
+
     /// Whether nobody set `key`.
     pub(super) fn is_default(&self, key: &str) -> bool {
         self.values.get(key).is_some_and(|(_, origin)| origin == DEFAULT)

@@ -59,7 +59,7 @@ pub enum LocalError {
         cause: io::Error,
     },
     /// The data directory is somebody else's, or open to others.
-    #[error("data_dir {path} is not safe: {flaw}; set data_dir to a directory that this user owns and nobody else can write", path = .path.display())]
+    #[error("data_dir {path} is not safe: {flaw}; set data_dir to a directory that nobody else can write, such as one below it that is not there yet", path = .path.display())]
     Unsafe {
         /// The directory.
         path: PathBuf,
@@ -245,7 +245,8 @@ fn check_dir(path: &Path) -> Result<(), LocalError> {
     let refuse = |flaw| LocalError::Unsafe { path: path.to_owned(), flaw };
     let dir = fs::metadata(path).map_err(|cause| LocalError::DataDir { path: path.to_owned(), cause })?;
     let own = rustix::process::geteuid().as_raw();
-    if dir.uid() != own {
+    // Root could do as it likes anyway, and makes the volumes of containers.
+    if dir.uid() != own && dir.uid() != 0 {
         return Err(refuse(format!("it belongs to user {}, and the service runs as {own}", dir.uid())));
     }
     if dir.mode() & 0o022 != 0 {

@@ -293,9 +293,17 @@ fn is_well_framed(headers: &HeaderMap) -> bool {
     has_host && is_plain && codings.next().is_none()
 }
 
-/// Whether it is a name or an address, with or without a port, and nothing before it.
+/// Whether it is a name or an address, with or without a port, and nothing before it. Nearly all are plain names, for which
+/// nothing is allocated.
 fn is_host(host: &HeaderValue) -> bool {
-    !host.as_bytes().contains(&b'@') && Authority::try_from(host.as_bytes()).is_ok()
+    let bytes = host.as_bytes();
+    let name = bytes.iter().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-')).count();
+    let is_plain = match bytes.get(name..) {
+        None | Some([]) => true,
+        Some([b':', port @ ..]) => port.iter().all(u8::is_ascii_digit),
+        Some(_) => false,
+    };
+    is_plain || (!bytes.contains(&b'@') && Authority::try_from(bytes).is_ok())
 }
 
 fn is_known(method: &Method) -> bool {

@@ -351,3 +351,12 @@ async fn the_defaults_are_printed_as_they_are_compiled_in() {
 async fn an_unknown_key_of_several_lines_is_told_in_one() {
     expect_file("\"a\\nb\\u0000\\u001b[31m\" = 1\n", &["unknown key a\\nb\\0\\u{1b}[31m", "lists the keys"]).await;
 }
+
+#[tokio::test]
+async fn what_a_dotenv_file_sets_is_told_by_name() {
+    let (home, db) = (Home::new(), TestDatabase::migrated().await);
+    home.write(".env", &format!("JWT_SECRET={SECRET}\nROLLCALL__LIMITS__ENABLED=false\nOTHER=1\n"));
+    let exit = home.serve_on(&db).without("JWT_SECRET").ready().await.stop().await;
+    let line = exit.stderr.lines().find(|line| line.contains("set by .env")).unwrap();
+    assert!(line.contains("limits.enabled, tokens.secret") && !exit.stderr.contains(SECRET), "{line}");
+}
