@@ -164,8 +164,8 @@ enum Msg {
     Resolve(End, Reply<()>),
     /// A reserving statement has ended; with those who have to go on waiting.
     Asked(Vec<batch::Rest>),
-    /// A resolving statement has ended, of attempts on these accounts.
-    Resolved(Vec<[u8; 32]>),
+    /// A resolving statement has ended, of attempts on these accounts, and of logins from these networks.
+    Resolved(Vec<[u8; 32]>, Vec<Key>),
     /// Time has passed for those who wait.
     Tick,
     /// Time to delete old counters.
@@ -244,12 +244,16 @@ impl Actor for AttemptsActor {
             Msg::Resolve(end, reply) => state.ends.push(end, reply),
             Msg::Asked(rests) => {
                 state.reserves_free += 1;
-                for batch::Rest { key, waiters, ask_again } in rests {
+                for batch::Rest { key, waiters, ask_again, known } in rests {
+                    if known {
+                        state.lines.know(key);
+                    }
                     state.lines.put_back(key, waiters, ask_again);
                 }
             }
-            Msg::Resolved(subjects) => {
+            Msg::Resolved(subjects, succeeded) => {
                 state.resolves_free += 1;
+                succeeded.into_iter().for_each(|key| state.lines.know(key));
                 for subject in &subjects {
                     state.lines.wake(subject);
                 }

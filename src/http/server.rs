@@ -55,6 +55,10 @@ const FAREWELL: Duration = Duration::from_millis(500);
 const ACCEPT_TOLD_EVERY: Duration = Duration::from_secs(10);
 /// More than any system keeps: it bounds that itself (Linux, `net.core.somaxconn`).
 const BACKLOG: u32 = 65_535;
+/// Of all places for connections, the part that is kept from running out.
+const SCARCE_PART: usize = 10;
+/// How long a connection may be idle while fewer are free.
+const IDLE_WHEN_SCARCE: Duration = Duration::from_secs(1);
 /// Refusals by a rate limit on one connection; then it is closed.
 const RATE_REFUSALS_MAX: u32 = 200;
 
@@ -113,6 +117,8 @@ struct Connections {
     http1: http1::Builder,
     http2: http2::Builder,
     slots: Arc<Semaphore>,
+    /// With fewer free, idle connections are closed early.
+    slots_scarce: usize,
     /// Parts of `LOOK`: hundreds of connections that come in one moment would otherwise be left in one, and keep everyone else
     /// waiting.
     spread: Spread,
@@ -129,6 +135,7 @@ impl Connections {
         let mut http1 = http1::Builder::new();
         http1.timer(Clock).header_read_timeout(config.header_timeout).max_buf_size(config.header_max_bytes);
         let slots = Arc::new(Semaphore::new(config.max_connections));
+        let slots_scarce = config.max_connections.div_ceil(SCARCE_PART);
         let (open, closing) = (TaskTracker::new(), CancellationToken::new());
         let config::Server { header_timeout, drain_timeout, .. } = *config;
         Self {
@@ -137,6 +144,7 @@ impl Connections {
             http1,
             http2: http2::builder(config),
             slots,
+            slots_scarce,
             spread: Spread::new(LOOK),
             header_timeout,
             drain_timeout,
@@ -234,7 +242,7 @@ impl Connections {
             idle.inc();
             // hyper has no timeout of its own while it waits for the first bytes.
             let opening = tokio::select! {
-                opening = timeout(self.header_timeout + self.spread.next(), wire.opening()) => opening.ok().and_then(Result::ok),
+                opening = timeout(self.patience() + self.spread.next(), wire.opening()) => opening.ok().and_then(Result::ok),
                 () = self.closing.cancelled() => None,
             };
             idle.dec();
@@ -251,6 +259,16 @@ impl Connections {
                 Some(idle) => wire = idle,
                 None => return Ok(()),
             }
+        }
+    }
+
+    /// How long a connection may be idle. Where places are about to run out, whoever takes them and says nothing leaves soon, so
+    /// that others get in.
+    fn patience(&self) -> Duration {
+        if self.slots.available_permits() < self.slots_scarce {
+            self.header_timeout.min(IDLE_WHEN_SCARCE)
+        } else {
+            self.header_timeout
         }
     }
 

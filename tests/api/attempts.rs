@@ -1,8 +1,10 @@
 //! How often somebody may try: exactly as often as the limits say, however many try at once, and no stranger in another's place.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use super::metrics::sample;
 use crate::harness::{Answer, Api, EMAIL, Home, PASSWORD, TestApp, TestDatabase, Wire, all, soon, until};
@@ -484,4 +486,35 @@ async fn a_flood_of_counters_does_not_make_an_account_forget_its_networks() {
     db.run("UPDATE login_attempts SET expires_at = now() - INTERVAL '1 second' WHERE source = 'n4'").await;
     assert_eq!(db.value::<i32>("SELECT login_reap(100, 1000::bigint)", &[]).await, 1);
     assert_eq!(rows("source = 'n4'").await, 0);
+}
+
+/// Each stranger is asked of the database in turn, since all of them lock the account's counter.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_of_many_networks_do_not_keep_the_owner_waiting() {
+    let proxies = ("server.trusted_proxies", "127.0.0.1");
+    let app = TestApp::with(&[proxies, ("limits.account_lock_after", "10"), ("limits.login_per_minute", "0")]).await;
+    app.register_john().await;
+    let login = async |network: String, password: &str| {
+        let body = json!({"email": EMAIL, "password": password}).to_string();
+        let request = app.request("POST", "/api/users/login").header("content-type", "application/json");
+        app.send(request.header("x-forwarded-for", network).body(body.into()).unwrap()).await
+    };
+    login("2001:db8:1::1".to_owned(), PASSWORD).await.expect_json(200);
+    let strangers = 600_usize;
+    let (refused, locked) = (AtomicUsize::new(0), Notify::new());
+    let stranger = async |n: usize| {
+        let answer = login(format!("2001:db8:{:x}::1", n + 2), "WrongPass123").await;
+        refused.fetch_add(1, Ordering::Relaxed);
+        if answer.status == 429 {
+            locked.notify_one();
+        }
+    };
+    let owner = async {
+        locked.notified().await;
+        login("2001:db8:1::1".to_owned(), PASSWORD).await.expect_json(200);
+        refused.load(Ordering::Relaxed)
+    };
+    let (_, before) = soon("all answers", async { tokio::join!(all((0..strangers).map(stranger)), owner) }).await;
+    println!("{before} of {strangers} strangers were refused before the owner was let in");
+    assert!(before < strangers / 2, "the owner waited for {before} of {strangers} strangers");
 }

@@ -179,3 +179,15 @@ async fn a_crowd_at_the_admin_listener_is_answered_in_turn() {
     let missing = admin.get("/nowhere").await;
     assert!(missing.header("x-request-id").is_some_and(|id| id.len() > 8), "{missing:?}");
 }
+
+#[tokio::test]
+async fn clients_that_take_all_places_and_say_nothing_leave_soon() {
+    let app = TestApp::with(&[("server.max_connections", "10"), ("server.header_timeout_ms", "600000")]).await;
+    let mut silent = Vec::new();
+    for _ in 0..10 {
+        silent.push(Wire::open(app.addr).await);
+    }
+    let mut honest = Wire::open(app.addr).await;
+    honest.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    honest.answer().await.expect_json(200);
+}

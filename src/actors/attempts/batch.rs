@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use deadpool_postgres::Pool;
 use ractor::ActorRef;
 
-use super::lease::{End, Key, Lease};
+use super::lease::{End, Key, Lease, Outcome};
 use super::store::{Grant, Rules, Store, Verdict};
 use super::{ASK_AGAIN, AttemptError, AttemptsHandle, Msg, Reply};
 use crate::actors::batch::Batch;
@@ -37,6 +37,8 @@ pub(super) struct Rest {
     pub(super) key: Key,
     pub(super) waiters: Vec<Waiter>,
     pub(super) ask_again: Instant,
+    /// Whether the account has logged in from the network, as the database has said.
+    pub(super) known: bool,
 }
 
 /// Runs statements and hands their answers out.
@@ -82,7 +84,8 @@ impl Batches {
                 let _ = waiter.reply.send(Ok(lease));
             }
         }
-        let mut rest = Rest { key, waiters: Vec::new(), ask_again: now + ASK_AGAIN };
+        let known = grant.place.is_some_and(|place| place.known);
+        let mut rest = Rest { key, waiters: Vec::new(), ask_again: now + ASK_AGAIN, known };
         if grant.verdict == Verdict::Paused {
             rest.ask_again = now + grant.wait;
         }
@@ -141,7 +144,13 @@ pub(super) struct Asked {
 impl Asked {
     pub(super) fn new(actor: ActorRef<Msg>, lines: &[(Key, Vec<Waiter>)]) -> Self {
         let ask_again = Instant::now();
-        Self { actor, rests: lines.iter().map(|(key, _)| Rest { key: *key, waiters: Vec::new(), ask_again }).collect() }
+        Self {
+            actor,
+            rests: lines
+                .iter()
+                .map(|(key, _)| Rest { key: *key, waiters: Vec::new(), ask_again, known: false })
+                .collect(),
+        }
     }
 }
 
@@ -156,18 +165,22 @@ impl Drop for Asked {
 pub(super) struct Resolved {
     actor: ActorRef<Msg>,
     subjects: Vec<[u8; 32]>,
+    /// Networks that have just logged in.
+    succeeded: Vec<Key>,
 }
 
 impl Resolved {
     pub(super) fn new(actor: ActorRef<Msg>, ends: &[(End, Reply<()>)]) -> Self {
         let mut subjects: Vec<_> = ends.iter().map(|(end, _)| end.key.subject).collect();
         subjects.dedup();
-        Self { actor, subjects }
+        let succeeded = ends.iter().filter(|(end, _)| end.outcome == Some(Outcome::Succeeded));
+        let succeeded = succeeded.map(|(end, _)| end.key).collect();
+        Self { actor, subjects, succeeded }
     }
 }
 
 impl Drop for Resolved {
     fn drop(&mut self) {
-        let _ = self.actor.cast(Msg::Resolved(std::mem::take(&mut self.subjects)));
+        let _ = self.actor.cast(Msg::Resolved(std::mem::take(&mut self.subjects), std::mem::take(&mut self.succeeded)));
     }
 }

@@ -12,7 +12,7 @@ use crate::actors::batch::{Batch, Queue};
 use crate::domain::email;
 
 /// What is counted: an account, as a keyed hash of whatever email was offered, and a network, as another.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Key {
     pub(super) subject: [u8; 32],
     pub(super) source: [u8; 16],

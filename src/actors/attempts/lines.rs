@@ -1,11 +1,16 @@
-//! Those who wait for their turn: a line for each account and network, first come, first served.
+//! Those who wait for their turn: a line for each account and network, first come, first served. Lines of networks that their account
+//! has logged in from go before those of strangers: thousands of strangers at one account do not keep its owner waiting.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::mem;
 use std::time::Instant;
 
 use super::lease::Key;
 
-/// Longest line. All of them together hold no more than `server.max_in_flight` requests.
+/// Accounts' networks of one generation at most: both together take some 2 MB.
+const KNOWN_MAX: usize = 16 * 1024;
+
+/// Longest line. All of them together hold no more than `server.max_in_flight` requests, which counts those apart that wait for hashes.
 const LINE_MAX: usize = 1_024;
 
 /// All lines. Of each, nobody asks for a place while the answer to those in front is awaited.
@@ -13,6 +18,37 @@ pub(super) struct Lines<W> {
     lines: BTreeMap<Key, Line<W>>,
     /// Lines whose turn it is to ask; those that have ended or asked meanwhile among them.
     ready: VecDeque<Key>,
+    known: Known,
+}
+
+/// Networks that have logged in to an account, as far as that was seen here of late. What is not seen while a generation fills up
+/// is forgotten; the database knows better, and says so when it is asked.
+#[derive(Default)]
+struct Known {
+    young: HashSet<Key>,
+    old: HashSet<Key>,
+}
+
+impl Known {
+    fn add(&mut self, key: Key) {
+        if self.young.len() >= KNOWN_MAX {
+            self.old = mem::take(&mut self.young);
+        }
+        self.young.insert(key);
+    }
+
+    fn has(&self, key: &Key) -> bool {
+        self.young.contains(key) || self.old.contains(key)
+    }
+
+    /// Puts a line among those whose turn it is.
+    fn queue(&self, ready: &mut VecDeque<Key>, key: Key) {
+        if self.has(&key) {
+            ready.push_front(key);
+        } else {
+            ready.push_back(key);
+        }
+    }
 }
 
 struct Line<W> {
@@ -33,7 +69,7 @@ enum Turn {
 
 impl<W> Default for Lines<W> {
     fn default() -> Self {
-        Self { lines: BTreeMap::new(), ready: VecDeque::new() }
+        Self { lines: BTreeMap::new(), ready: VecDeque::new(), known: Known::default() }
     }
 }
 
@@ -42,10 +78,15 @@ impl<W> Lines<W> {
         self.lines.is_empty()
     }
 
+    /// Notes that the account has logged in from the network.
+    pub(super) fn know(&mut self, key: Key) {
+        self.known.add(key);
+    }
+
     /// Puts `waiter` at the end of its line, or gives it back where there is no room.
     pub(super) fn join(&mut self, key: Key, waiter: W) -> Result<(), W> {
         let line = self.lines.entry(key).or_insert_with(|| {
-            self.ready.push_back(key);
+            self.known.queue(&mut self.ready, key);
             Line { waiters: VecDeque::new(), turn: Turn::Ready }
         });
         if line.waiters.len() >= LINE_MAX {
@@ -87,7 +128,7 @@ impl<W> Lines<W> {
         if line.waiters.is_empty() {
             self.lines.remove(&key);
         } else if line.turn == Turn::Ready {
-            self.ready.push_back(key);
+            self.known.queue(&mut self.ready, key);
         }
     }
 
@@ -101,7 +142,7 @@ impl<W> Lines<W> {
                 Turn::Asking { again } => *again = true,
                 turn @ Turn::Later(_) => {
                     *turn = Turn::Ready;
-                    self.ready.push_back(*key);
+                    self.known.queue(&mut self.ready, *key);
                 }
             }
         }
@@ -110,9 +151,9 @@ impl<W> Lines<W> {
     /// Lets those ask whose time has come at `now`, and takes those out who have to go.
     pub(super) fn sweep(&mut self, now: Instant, goes: impl Fn(&W) -> bool) -> Vec<W> {
         let mut gone = Vec::new();
-        let ready = &mut self.ready;
+        let (ready, known) = (&mut self.ready, &self.known);
         self.lines.retain(|key, line| {
-            for waiter in std::mem::take(&mut line.waiters) {
+            for waiter in mem::take(&mut line.waiters) {
                 if goes(&waiter) {
                     gone.push(waiter);
                 } else {
@@ -121,7 +162,7 @@ impl<W> Lines<W> {
             }
             if matches!(line.turn, Turn::Later(then) if then <= now) {
                 line.turn = Turn::Ready;
-                ready.push_back(*key);
+                known.queue(ready, *key);
             }
             !line.waiters.is_empty() || matches!(line.turn, Turn::Asking { .. })
         });
@@ -160,6 +201,29 @@ mod tests {
         assert_eq!(taken(&mut lines), [], "its front is asking");
         lines.put_back(key(1, 1), vec![], Instant::now());
         assert_eq!(taken(&mut lines), [(1, 1, vec![5])]);
+    }
+
+    #[test]
+    fn networks_that_the_account_knows_go_before_strangers() {
+        let mut lines = joined(&[(1, 1, 1), (1, 2, 2), (2, 1, 3)]);
+        lines.know(key(1, 9));
+        lines.join(key(1, 9), 4).unwrap();
+        assert_eq!(taken(&mut lines), [(1, 9, vec![4]), (2, 1, vec![3])], "others' accounts are not concerned");
+        lines.put_back(key(1, 9), vec![4], Instant::now());
+        lines.wake(&[1; 32]);
+        assert_eq!(taken(&mut lines), [(1, 9, vec![4])]);
+        assert_eq!(taken(&mut lines), [(1, 1, vec![1])]);
+    }
+
+    #[test]
+    fn what_is_known_is_bounded_and_the_unseen_goes_first() {
+        let mut known = Known::default();
+        let numbered = |n: usize| Key { subject: [0; 32], source: (n as u128).to_be_bytes() };
+        for n in 0..5 * KNOWN_MAX {
+            known.add(numbered(n));
+        }
+        assert!(known.young.len() + known.old.len() <= 2 * KNOWN_MAX);
+        assert!(!known.has(&numbered(0)) && known.has(&numbered(5 * KNOWN_MAX - 1)));
     }
 
     #[test]
