@@ -253,7 +253,9 @@ impl Actor for AttemptsActor {
             }
             Msg::Resolved(subjects, succeeded) => {
                 state.resolves_free += 1;
-                succeeded.into_iter().for_each(|key| state.lines.know(key));
+                for key in succeeded {
+                    state.lines.know(key);
+                }
                 for subject in &subjects {
                     state.lines.wake(subject);
                 }

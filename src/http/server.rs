@@ -18,11 +18,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use hyper::Request;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -34,7 +34,7 @@ use tokio_util::task::TaskTracker;
 
 use super::clock::{Clock, Spread};
 use super::networks::{Networks, Place};
-use super::service::Service;
+use super::service::{OverLimit, Service};
 use super::tls::{HandshakeError, Tls};
 use super::unsent;
 use super::wire::{self, Opening, Spoken, Wire};
@@ -285,7 +285,7 @@ impl Connections {
                 activity.asked();
                 let has_body = !request.body().is_end_stream();
                 let mut response = service.answer(request, peer).await;
-                if response.status() == StatusCode::TOO_MANY_REQUESTS
+                if response.extensions().get::<OverLimit>().is_some()
                     && refused.fetch_add(1, Ordering::Relaxed) >= RATE_REFUSALS_MAX
                 {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

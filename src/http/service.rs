@@ -139,7 +139,8 @@ impl Service {
             reply.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         // A line for each would fill the disk of whoever is flooded.
-        if visit.is_refused() || !is_framed {
+        let is_over_limit = visit.is_refused();
+        if is_over_limit || !is_framed {
             self.tally.count(route, reply.status, started.elapsed());
         } else {
             self.record(route, &method, reply.status, started.elapsed(), &id);
@@ -149,7 +150,11 @@ impl Service {
         if let Some(policy) = &self.transport_security {
             reply.headers.insert(STRICT_TRANSPORT_SECURITY, policy.clone());
         }
-        reply.into_response(method == Method::HEAD)
+        let mut response = reply.into_response(method == Method::HEAD);
+        if is_over_limit {
+            response.extensions_mut().insert(OverLimit);
+        }
+        response
     }
 
     async fn admit<B: Body + Unpin>(
@@ -238,6 +243,10 @@ impl Service {
         );
     }
 }
+
+/// Marks the answer to a request that was over its rate limit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OverLimit;
 
 /// A request that is being answered. Its client may go at any await, so leaving is for drop.
 struct InFlight<'a> {

@@ -15,7 +15,7 @@ const LINE_MAX: usize = 1_024;
 
 /// All lines. Of each, nobody asks for a place while the answer to those in front is awaited.
 pub(super) struct Lines<W> {
-    lines: BTreeMap<Key, Line<W>>,
+    waiting: BTreeMap<Key, Line<W>>,
     /// Lines whose turn it is to ask; those that have ended or asked meanwhile among them.
     ready: VecDeque<Key>,
     known: Known,
@@ -69,13 +69,13 @@ enum Turn {
 
 impl<W> Default for Lines<W> {
     fn default() -> Self {
-        Self { lines: BTreeMap::new(), ready: VecDeque::new(), known: Known::default() }
+        Self { waiting: BTreeMap::new(), ready: VecDeque::new(), known: Known::default() }
     }
 }
 
 impl<W> Lines<W> {
     pub(super) fn is_empty(&self) -> bool {
-        self.lines.is_empty()
+        self.waiting.is_empty()
     }
 
     /// Notes that the account has logged in from the network.
@@ -85,7 +85,7 @@ impl<W> Lines<W> {
 
     /// Puts `waiter` at the end of its line, or gives it back where there is no room.
     pub(super) fn join(&mut self, key: Key, waiter: W) -> Result<(), W> {
-        let line = self.lines.entry(key).or_insert_with(|| {
+        let line = self.waiting.entry(key).or_insert_with(|| {
             self.known.queue(&mut self.ready, key);
             Line { waiters: VecDeque::new(), turn: Turn::Ready }
         });
@@ -103,7 +103,7 @@ impl<W> Lines<W> {
         while taken.len() < max
             && let Some(key) = self.ready.pop_front()
         {
-            let Some(line) = self.lines.get_mut(&key).filter(|line| line.turn == Turn::Ready) else { continue };
+            let Some(line) = self.waiting.get_mut(&key).filter(|line| line.turn == Turn::Ready) else { continue };
             if !subjects.insert(key.subject) {
                 passed.push_back(key);
                 continue;
@@ -119,14 +119,14 @@ impl<W> Lines<W> {
 
     /// Ends the asking of a line: `rest` goes back to its front and asks again at `ask_again`, or sooner if woken.
     pub(super) fn put_back(&mut self, key: Key, rest: Vec<W>, ask_again: Instant) {
-        let Some(line) = self.lines.get_mut(&key) else { return };
+        let Some(line) = self.waiting.get_mut(&key) else { return };
         let again = line.turn == Turn::Asking { again: true };
         line.turn = if again || rest.is_empty() { Turn::Ready } else { Turn::Later(ask_again) };
         for waiter in rest.into_iter().rev() {
             line.waiters.push_front(waiter);
         }
         if line.waiters.is_empty() {
-            self.lines.remove(&key);
+            self.waiting.remove(&key);
         } else if line.turn == Turn::Ready {
             self.known.queue(&mut self.ready, key);
         }
@@ -136,7 +136,7 @@ impl<W> Lines<W> {
     pub(super) fn wake(&mut self, subject: &[u8; 32]) {
         let (first, last) =
             (Key { subject: *subject, source: [0; 16] }, Key { subject: *subject, source: [u8::MAX; 16] });
-        for (key, line) in self.lines.range_mut(first..=last) {
+        for (key, line) in self.waiting.range_mut(first..=last) {
             match &mut line.turn {
                 Turn::Ready => {}
                 Turn::Asking { again } => *again = true,
@@ -152,7 +152,7 @@ impl<W> Lines<W> {
     pub(super) fn sweep(&mut self, now: Instant, goes: impl Fn(&W) -> bool) -> Vec<W> {
         let mut gone = Vec::new();
         let (ready, known) = (&mut self.ready, &self.known);
-        self.lines.retain(|key, line| {
+        self.waiting.retain(|key, line| {
             for waiter in mem::take(&mut line.waiters) {
                 if goes(&waiter) {
                     gone.push(waiter);
