@@ -69,6 +69,9 @@ pub fn start_logging(config: &Telemetry, usual: tracing::Level) -> Result<Writer
 
 /// Whether an event may be logged at all.
 fn is_loggable(event: &Metadata<'_>) -> bool {
-    let own = event.target().strip_prefix("rollcall");
-    own.is_some_and(|rest| rest.is_empty() || rest.starts_with("::")) || *event.level() <= tracing::Level::WARN
+    let is_of =
+        |name| event.target().strip_prefix(name).is_some_and(|rest: &str| rest.is_empty() || rest.starts_with("::"));
+    // A client of HTTP/2 can have its library warn with every frame, and so fill the disk.
+    let least = if is_of("h2") { tracing::Level::ERROR } else { tracing::Level::WARN };
+    is_of("rollcall") || *event.level() <= least
 }
