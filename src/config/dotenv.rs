@@ -114,9 +114,15 @@ impl<'a> Reader<'a> {
     }
 
     fn name(&mut self) -> Option<String> {
+        let before = self.at;
         let name = if self.take("'") {
             let name = self.skip(|c| c != '\'');
-            self.take("'").then_some(name)?
+            if !self.take("'") {
+                // This line alone is out of syntax.
+                self.at = before;
+                return None;
+            }
+            name
         } else {
             self.skip(|c| c != '=' && c != '#' && !is_space(c))
         };
@@ -255,5 +261,7 @@ mod tests {
         let read = read("A=1\n=2\nB='x' y\n\n\nC=\"unclosed\nD=4\n", |_| None);
         assert_eq!(read.broken, [2, 3, 6]);
         assert_eq!(read.values.len(), 2);
+        let read = super::read("'A=1\nB=2\n", |_| None);
+        assert_eq!((read.broken, read.values.len()), (vec![1], 1), "an open quotation mark costs its own line");
     }
 }

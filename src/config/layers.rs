@@ -55,6 +55,8 @@ impl Layers {
         let variables = variables()?;
         for (name, (value, origin)) in &variables {
             if !name.starts_with(PREFIX)
+                && !value.starts_with("tcp://")
+                && !value.starts_with("udp://")
                 && let Some(key) = intended(name, layers.values.keys())
             {
                 let variable = format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"));
@@ -223,7 +225,8 @@ fn variables() -> Result<BTreeMap<String, (String, String)>, ConfigError> {
                 }
             }
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        // A directory of that name is a virtual environment of Python, which does not read it either.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => {}
         Err(cause) => return Err(ConfigError::Unreadable { path: DOT_ENV.into(), cause }),
     }
     for (name, value) in std::env::vars_os() {
@@ -235,7 +238,7 @@ fn variables() -> Result<BTreeMap<String, (String, String)>, ConfigError> {
 }
 
 /// A variable of one underscore too few, if that is what it is: `ROLLCALL_DATA_DIR`. Others may begin like ours, such as those
-/// that Kubernetes sets for a service of this name.
+/// that Kubernetes sets for a service of this name, whose ports (`ROLLCALL_SERVER_PORT`) are URLs.
 fn intended<'a>(name: &str, mut keys: impl Iterator<Item = &'a String>) -> Option<&'a str> {
     let flat = |text: &str| text.to_ascii_lowercase().replace(['.', '_'], "");
     let rest = flat(name.strip_prefix("ROLLCALL_")?);

@@ -1,5 +1,6 @@
-//! Characters that are not seen: those of Unicode's general categories Cf, Zl and Zp, and the letters and symbols that are blank.
-//! (Unicode 16, `DerivedGeneralCategory.txt` and `Default_Ignorable_Code_Point`.)
+//! Characters that are not seen: separators of lines, formats that show nothing, and the letters and symbols that are blank
+//! (Unicode 16, `DerivedCoreProperties.txt`, `Default_Ignorable_Code_Point`, and a few more). Formats that are signs of their own, as
+//! Arabic has them, are none.
 
 /// Whether `c` shows nothing of its own.
 #[must_use]
@@ -7,7 +8,7 @@ pub fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
         | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
-        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
         | '\u{e0000}'..='\u{e0fff}')
 }
 

@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn names_that_nobody_can_see_are_empty() {
-        for name in ["\u{200b}", "\u{2060}\u{2060}", "\u{3164}", "\u{2800}", "\u{ad}", " \u{200d} "] {
+        for name in ["\u{200b}", "\u{2060}\u{2060}", "\u{3164}", "\u{2800}", "\u{ad}", " \u{200d} ", "\u{1bca0}"] {
             assert_eq!(Name::parse(name), Err(vec![NameError::Empty]), "{name:?}");
         }
     }

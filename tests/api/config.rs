@@ -121,7 +121,10 @@ async fn unknown_keys_are_errors_wherever_they_stand() {
 async fn variables_of_others_that_begin_like_ours_are_left_alone() {
     // As Kubernetes sets them for a service named rollcall.
     let home = Home::new();
+    // A directory of this name is nobody's variables either.
+    std::fs::create_dir(home.path().join(".env")).unwrap();
     let start = home.program(&["migrate"]).env("ROLLCALL_PORT_8000_TCP", "tcp://10.0.0.1:8000");
+    let start = start.env("ROLLCALL_SERVER_PORT", "tcp://10.0.0.1:8000");
     expect_database(start.env("ROLLCALL_SERVICE_HOST", "10.0.0.1").env("DATABASE_URL", &nowhere(3)), 3).await;
 }
 

@@ -43,6 +43,7 @@ impl ServerUrl {
             );
         }
         let (mut verifies, mut authorities, mut others) = (false, None, Vec::new());
+        let encrypts = query.split('&').any(|parameter| parameter == "sslmode=require");
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
             match parameter.split_once('=') {
                 // The name is checked with the certificate, which is more than verify-ca asks for.
@@ -50,8 +51,10 @@ impl ServerUrl {
                     verifies = true;
                     others.push("sslmode=require");
                 }
-                Some(("sslrootcert", "system")) => {}
+                // As libpq has it: these authorities are there to be asked.
+                Some(("sslrootcert", "system")) => verifies = true,
                 Some(("sslrootcert", path)) => {
+                    verifies |= encrypts;
                     authorities = Some(PathBuf::from(path.replace("%2F", "/").replace("%2f", "/")));
                 }
                 Some(("sslcert" | "sslkey", _)) => {
@@ -64,5 +67,28 @@ impl ServerUrl {
         }
         let query = if others.is_empty() { String::new() } else { format!("?{}", others.join("&")) };
         Ok(Some(Self { url: SecretString::from(format!("postgresql://{place}{query}")), verifies, authorities }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, Tls};
+
+    #[test]
+    fn certificates_are_checked_where_libpq_checks_them() {
+        for (query, checks) in [
+            ("", false),
+            ("?sslmode=require", false),
+            ("?sslmode=verify-full", true),
+            ("?sslmode=verify-ca&sslrootcert=/ca.pem", true),
+            ("?sslmode=require&sslrootcert=/ca.pem", true),
+            ("?sslrootcert=/ca.pem&sslmode=require", true),
+            ("?sslrootcert=/ca.pem", false),
+            ("?sslrootcert=system", true),
+        ] {
+            let url = format!("postgresql://u@h/d{query}");
+            let database = Config::with(&[("database.url", url.as_str())]).unwrap().database;
+            assert_eq!(database.tls == Tls::VerifyFull, checks, "{query}");
+        }
     }
 }
