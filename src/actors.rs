@@ -111,15 +111,14 @@ pub async fn start(
     config: &config::Config,
     keyring: Keyring,
     pseudonyms: &Arc<Pseudonyms>,
-    (pool, replica): (Pool, Option<Pool>),
+    pool: Pool,
     engines: Engines,
     (metrics, health): (&Arc<Metrics>, &Arc<Health>),
 ) -> Result<(Handles, ActorCell), SpawnErr> {
     let (attempts, attempts_part) = attempts::part(pool.clone(), config, Arc::clone(pseudonyms), metrics);
     let (audit, audit_part) = audit::part(pool.clone(), config, pseudonyms, metrics);
-    let (users, user_part) = user::part(pool, replica, &config.database, pseudonyms, metrics);
-    let (hasher, hasher_part) = hasher::part(engines, &config.hashing, metrics)
-        .map_err(|error| SpawnErr::StartupFailed(error.to_string().into()))?;
+    let (users, user_part) = user::part(pool, &config.database, pseudonyms, metrics);
+    let (hasher, hasher_part) = hasher::part(engines, &config.hashing, metrics);
     let (tokens, token_part) = token::part(keyring);
     let parts = vec![user_part, attempts_part, hasher_part, token_part, audit_part];
     let supervisor = supervisor::start(parts, Arc::clone(health)).await?;

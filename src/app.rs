@@ -102,6 +102,7 @@ impl App {
     /// # Errors
     /// [`AppError`]; whatever had started by then is stopped.
     pub async fn start(mut config: Config) -> Result<Self, AppError> {
+        secret::keep_out_of_core_dumps();
         descriptors::bound(&mut config);
         check_secret(&config)?;
         // Addresses and certificates first: the likeliest mistakes should not cost a cluster's start.
@@ -139,16 +140,10 @@ impl App {
         let keyring = open_keyring(config, database, &metrics).await?;
         // What may fail comes before the actors, which somebody would have to stop.
         let engines = engines.await.map_err(|error| AppError::Assembly(error.to_string()))??;
-        let (handles, supervisor) = actors::start(
-            config,
-            keyring,
-            &pseudonyms,
-            (pool.clone(), database.replica.clone()),
-            engines,
-            (&metrics, &health),
-        )
-        .await
-        .map_err(|error| AppError::Assembly(error.to_string()))?;
+        let (handles, supervisor) =
+            actors::start(config, keyring, &pseudonyms, pool.clone(), engines, (&metrics, &health))
+                .await
+                .map_err(|error| AppError::Assembly(error.to_string()))?;
         limits.open().await;
         let gate = Gate::new(config, Arc::clone(&limits));
         let service = Service::new(handles.clone(), gate, Arc::clone(&metrics), &config.server).map_err(|error| {

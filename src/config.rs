@@ -62,6 +62,9 @@ pub struct Config {
     pub of_dot_env: Vec<String>,
 }
 
+/// Of `server.max_connections`, the part that the redirect may have beside them: it says one line to each.
+pub const REDIRECT_PART: usize = 8;
+
 /// `[server]`.
 #[derive(Debug, Clone)]
 pub struct Server {
@@ -95,6 +98,14 @@ pub struct Server {
     pub docs: bool,
     /// HTTPS.
     pub https: Https,
+}
+
+impl Server {
+    /// Connections of the redirect open at once.
+    #[must_use]
+    pub fn redirect_connections_max(&self) -> usize {
+        self.max_connections.div_ceil(REDIRECT_PART)
+    }
 }
 
 /// `[tokens]`.

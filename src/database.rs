@@ -8,7 +8,6 @@ pub(crate) mod lender;
 pub mod local;
 pub mod migrations;
 mod pool;
-mod replica;
 pub(crate) mod statements;
 mod tls;
 
@@ -26,7 +25,6 @@ use hosts::Endpoint;
 use local::{Cluster, LocalError};
 use migrations::MigrationError;
 pub use pool::shrink;
-pub use replica::ReplicaError;
 pub use tls::TlsError;
 
 /// Why there is no database to work with.
@@ -61,9 +59,6 @@ pub enum DatabaseError {
     /// Connections can't be encrypted as configured.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The replica is none.
-    #[error(transparent)]
-    Replica(#[from] ReplicaError),
     /// The schema can't be brought up to date.
     #[error(transparent)]
     Migration(#[from] MigrationError),
@@ -74,8 +69,6 @@ pub enum DatabaseError {
 pub struct Database {
     /// Connections, opened when first needed.
     pub pool: Pool,
-    /// Connections to a standby, for lookups by id.
-    pub replica: Option<Pool>,
     cluster: Option<Cluster>,
 }
 
@@ -92,7 +85,7 @@ impl Database {
             (cluster.connection_settings(), Some(cluster))
         };
         match Self::connect(settings, config).await {
-            Ok((pool, replica)) => Ok(Self { pool, replica, cluster }),
+            Ok(pool) => Ok(Self { pool, cluster }),
             Err(error) => {
                 if let Some(cluster) = cluster {
                     cluster.stop().await;
@@ -102,10 +95,7 @@ impl Database {
         }
     }
 
-    async fn connect(
-        settings: tokio_postgres::Config,
-        config: &config::Database,
-    ) -> Result<(Pool, Option<Pool>), DatabaseError> {
+    async fn connect(settings: tokio_postgres::Config, config: &config::Database) -> Result<Pool, DatabaseError> {
         let place = place(&settings);
         let pool = pool::build(settings, config)?;
         let keys = match config.tls {
@@ -122,14 +112,7 @@ impl Database {
         if encoding != "UTF8" {
             return Err(DatabaseError::Encoding(encoding));
         }
-        let replica = match &config.replica_url {
-            Some(url) => {
-                let settings = parse_url(url.expose_secret(), "database.replica_url")?;
-                Some(replica::open(&**client, settings, config).await?)
-            }
-            None => None,
-        };
-        Ok((pool, replica))
+        Ok(pool)
     }
 
     /// Whether the private cluster is in use.

@@ -221,14 +221,12 @@ fn the_environment_is_read_in_one_place() {
 
 /// Files that start tasks, and how many in each place. A task that must live is a loop that `Part::keep_running` starts again;
 /// the others work for one batch, one connection or one request, whose caller sees that they are gone.
-const SPAWNS: [(&str, usize); 12] = [
+const SPAWNS: [(&str, usize); 10] = [
     ("actors/attempts.rs", 3),
-    ("actors/hasher/sharing.rs", 1),
     ("actors/token.rs", 1),
     ("actors/user.rs", 4),
-    ("actors/user/replica.rs", 1),
     ("app.rs", 4),
-    ("app/front.rs", 3),
+    ("app/front.rs", 4),
     ("database/cancel.rs", 1),
     ("database/hosts.rs", 1),
     ("database/local/keeper.rs", 1),

@@ -9,6 +9,7 @@
 //! being woken, across replicas by asking again.
 
 mod batch;
+mod known;
 mod lease;
 mod lines;
 mod store;
@@ -26,10 +27,11 @@ use super::supervisor::Child;
 use super::{CallError, Current};
 use crate::config::Config;
 use crate::database::statements::{Statements, Unavailable};
-use crate::domain::network::Network;
+use crate::domain::network::{Network, Standing};
 use crate::domain::pseudonym::Pseudonyms;
 use crate::telemetry::Metrics;
 use batch::{Asked, Batches, FULL, LATE, LOCKED, PAUSED, Resolved, Waiter};
+use known::Known;
 use lease::{End, Key};
 use lines::Lines;
 use store::Rules;
@@ -50,6 +52,7 @@ const REAP_EVERY: Duration = Duration::from_secs(30);
 pub struct AttemptsHandle {
     actor: Current<Msg>,
     pseudonyms: Arc<Pseudonyms>,
+    known: Known,
     enabled: bool,
     max_wait: Duration,
     timeout: Duration,
@@ -85,7 +88,7 @@ impl AttemptsHandle {
     /// # Errors
     /// Any [`AttemptError`].
     pub async fn reserve(&self, email: &str, network: Network) -> Result<Reservation, AttemptError> {
-        let key = Key { subject: self.pseudonyms.subject(email), source: self.pseudonyms.source(network) };
+        let key = self.key(email, network);
         let lease = if self.enabled {
             let deadline = Instant::now() + self.max_wait;
             let timeout = self.max_wait + self.timeout;
@@ -96,6 +99,16 @@ impl AttemptsHandle {
         };
         let (email, network) = (self.pseudonyms.email(email), self.pseudonyms.network(network));
         Ok(Reservation::new(key, lease, (email, network), self.clone()))
+    }
+
+    /// What is known here of `network` to the account of `email`, without asking the database.
+    #[must_use]
+    pub fn standing(&self, email: &str, network: Network) -> Standing {
+        if self.known.has(&self.key(email, network)) { Standing::Known } else { Standing::Stranger }
+    }
+
+    fn key(&self, email: &str, network: Network) -> Key {
+        Key { subject: self.pseudonyms.subject(email), source: self.pseudonyms.source(network) }
     }
 
     /// The actor itself, for supervision from outside.
@@ -131,6 +144,7 @@ pub(super) fn part(
     let handle = AttemptsHandle {
         actor: Current::vacant(),
         pseudonyms,
+        known: Known::default(),
         enabled: limits.enabled,
         max_wait,
         timeout: database.timeout + GRACE,
@@ -224,13 +238,13 @@ impl Actor for AttemptsActor {
         let _ = myself.cast(Msg::Reap);
         myself.send_interval(REAP_EVERY, || Msg::Reap);
         Ok(State {
-            batches,
             batch_max,
             reserves_free: STATEMENTS,
             resolves_free: STATEMENTS,
-            lines: Lines::default(),
+            lines: Lines::new(batches.handle.known.clone()),
             ends: Queue::default(),
             is_ticking: false,
+            batches,
         })
     }
 

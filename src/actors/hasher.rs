@@ -7,7 +7,7 @@
 mod admission;
 mod pool;
 mod queue;
-mod sharing;
+mod verification;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 use ractor::factory::{FactoryMessage, Job, JobOptions};
 use ractor::{Actor, ActorCell};
 use thiserror::Error;
-use zeroize::Zeroizing;
 
 use super::supervisor::Child;
 use super::{CallError, Current};
 use crate::config;
+use crate::domain::network::Standing;
 use crate::domain::password::Password;
 use crate::domain::user::PasswordHash;
 use crate::hashing::engine::{self, Engines};
@@ -28,9 +28,9 @@ use crate::hashing::{COST_MAX, Digest, Salt};
 use crate::telemetry::{Metrics, seconds};
 use admission::Admission;
 use pool::{BUSY_DEADLINE, Msg, Pool};
-use sharing::{Begun, Sharing};
+use verification::Begun;
 
-pub use sharing::Verification;
+pub use verification::Verification;
 
 /// On top of the longest wait: the slowest hash that is accepted (cost 15, all lanes busy, a slow core) and then some.
 pub(super) const COMPUTE_TIMEOUT: Duration = Duration::from_mins(1);
@@ -42,7 +42,6 @@ pub struct HasherHandle {
     cost: Cost,
     max_wait: Duration,
     admission: Arc<Admission>,
-    sharing: Arc<Sharing>,
     engines: Engines,
     metrics: Arc<Metrics>,
 }
@@ -76,13 +75,24 @@ pub enum HasherError {
     Call(#[from] CallError),
 }
 
-/// Which of two waiting jobs goes first.
+/// Which of two waiting jobs goes first: see [`queue`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Class {
-    /// A login.
-    Verify,
+    /// A login from a network that the account knows.
+    Known,
+    /// Any other login.
+    Stranger,
     /// A registration, or a hash made anew.
     Hash,
+}
+
+impl From<Standing> for Class {
+    fn from(standing: Standing) -> Self {
+        match standing {
+            Standing::Known => Self::Known,
+            Standing::Stranger => Self::Stranger,
+        }
+    }
 }
 
 impl HasherHandle {
@@ -98,44 +108,42 @@ impl HasherHandle {
         Ok(PasswordHash(Mcf::new(self.cost, salt, digest).encode()))
     }
 
-    /// Compares `password` with the hash stored for `email`, or with a decoy that costs the same where there is none, so
-    /// that the time taken does not tell whether the account exists. A stored string that is no usable hash matches nothing.
+    /// Compares `password` with the stored hash, or with a decoy that costs the same where there is none, so that the time
+    /// taken does not tell whether the account exists. A stored string that is no usable hash matches nothing. Nothing
+    /// happens until the verdict is awaited.
     #[must_use]
-    pub fn verify(&self, email: &str, password: Password, stored: Option<&PasswordHash>) -> Verification {
-        let stored_text = stored.map_or("", |stored| &stored.0);
-        let tag = self.sharing.tag(email, stored_text, &password);
-        let stored = stored.map(usable).transpose();
-        let (handle, begun) = (self.clone(), Begun::default());
-        let computation = {
-            let begun = begun.clone();
-            async move { handle.compare(password, stored, begun).await }
-        };
-        self.sharing.share(tag, begun, computation)
+    pub fn verify(&self, password: Password, stored: Option<&PasswordHash>, standing: Standing) -> Verification {
+        Verification::new(self.clone(), password, stored.map(usable).transpose(), standing.into())
     }
 
-    /// Refuses a login that would be refused for its wait: before anything is spent on it.
+    /// Refuses a login that would be refused for its wait: before anything is spent on it. `standing` is asked where a
+    /// stranger would be.
     ///
     /// # Errors
     /// [`HasherError::Busy`].
-    pub fn expect_room(&self) -> Result<(), HasherError> {
-        self.overlong_wait().map_or(Ok(()), |wait| Err(self.busy(wait)))
+    pub fn expect_room(&self, standing: impl FnOnce() -> Standing) -> Result<(), HasherError> {
+        let Some(wait) = self.overlong_wait(Class::Stranger) else { return Ok(()) };
+        match standing() {
+            Standing::Stranger => Err(self.busy(wait)),
+            Standing::Known => self.overlong_wait(Class::Known).map_or(Ok(()), |wait| Err(self.busy(wait))),
+        }
     }
 
-    /// Whether a login that came now would be refused for its wait.
+    /// Whether a stranger's login that came now would be refused for its wait.
     #[must_use]
     pub fn is_overloaded(&self) -> bool {
-        self.overlong_wait().is_some()
+        self.overlong_wait(Class::Stranger).is_some()
     }
 
-    /// The wait of a login that came now, if it would be refused for it.
-    fn overlong_wait(&self) -> Option<Duration> {
-        let wait = self.admission.estimate(Class::Verify);
+    /// The wait of a job that came now, if it would be refused for it.
+    fn overlong_wait(&self, class: Class) -> Option<Duration> {
+        let wait = self.admission.estimate(class);
         self.admission.is_too_long(wait).then_some(wait)
     }
 
     /// Brings the metrics of the pool's present state up to date.
     pub fn report(&self) {
-        self.metrics.hash_wait_estimate.set(seconds(self.admission.estimate(Class::Verify)));
+        self.metrics.hash_wait_estimate.set(seconds(self.admission.estimate(Class::Stranger)));
         self.metrics.hash_lanes_busy.set(i64::try_from(self.admission.busy()).unwrap_or(i64::MAX));
         // A rate is far below 2^53, up to where a float is exact.
         #[allow(clippy::cast_precision_loss, reason = "as above")]
@@ -152,6 +160,7 @@ impl HasherHandle {
         &self,
         password: Password,
         stored: Result<Option<Mcf>, Unusable>,
+        class: Class,
         begun: Begun,
     ) -> Result<Verdict, HasherError> {
         let (hash, unusable) = match stored {
@@ -163,7 +172,7 @@ impl HasherHandle {
         let job = engine::Job { password, salt, cost, as_long_as: self.cost.max(cost) };
         // While the hash is computed: said before or after, it would add to the time, and tell that the account exists.
         let tell = async { unusable.into_iter().for_each(Unusable::tell) };
-        let (digest, ()) = tokio::join!(self.compute(Class::Verify, job, begun), tell);
+        let (digest, ()) = tokio::join!(self.compute(class, job, begun), tell);
         let digest = digest?;
         Ok(match hash {
             Some(hash) if hash.verify(&digest) == mcf::Verdict::Match => {
@@ -213,20 +222,13 @@ impl Unusable {
 }
 
 /// The handle, and how its factory is started.
-pub(super) fn part(
-    engines: Engines,
-    config: &config::Hashing,
-    metrics: &Arc<Metrics>,
-) -> Result<(HasherHandle, Child), getrandom::Error> {
-    let mut key = Zeroizing::new([0; 32]);
-    getrandom::fill(key.as_mut())?;
+pub(super) fn part(engines: Engines, config: &config::Hashing, metrics: &Arc<Metrics>) -> (HasherHandle, Child) {
     let factory = Current::vacant();
     let handle = HasherHandle {
         factory: factory.clone(),
         cost: config.cost,
         max_wait: config.max_wait,
         admission: Arc::new(Admission::new(engines.clone(), config.max_wait)),
-        sharing: Arc::new(Sharing::new(&key, metrics.hash_shared.clone())),
         engines: engines.clone(),
         metrics: Arc::clone(metrics),
     };
@@ -241,5 +243,5 @@ pub(super) fn part(
             Ok(started.get_cell())
         }
     });
-    Ok((handle, child))
+    (handle, child)
 }

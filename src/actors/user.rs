@@ -9,7 +9,6 @@
 
 mod batch;
 mod inbox;
-mod replica;
 mod store;
 
 use std::sync::Arc;
@@ -35,7 +34,6 @@ use crate::domain::user::{Account, PasswordHash, User};
 use crate::telemetry::Metrics;
 use batch::Batches;
 use inbox::{Lookups, SWEEP};
-use replica::Replica;
 
 /// On top of `database.timeout_ms`: the batch answers for itself when that is over, and should be heard.
 const GRACE: Duration = Duration::from_millis(500);
@@ -145,7 +143,6 @@ impl UserHandle {
 /// The handle, and how its actor is started.
 pub(super) fn part(
     pool: Pool,
-    replica: Option<Pool>,
     config: &config::Database,
     pseudonyms: &Arc<Pseudonyms>,
     metrics: &Arc<Metrics>,
@@ -155,8 +152,7 @@ pub(super) fn part(
     let timeout = config.timeout + GRACE;
     let lookups = Arc::new(Lookups::new(timeout));
     let handle = UserHandle { actor: actor.clone(), lookups: Arc::clone(&lookups), timeout, pseudonyms };
-    let replica = replica.map(|pool| Arc::new(Replica::new(pool)));
-    let batches = Arc::new(Batches { pool, replica, statements: Statements::new(config, metrics) });
+    let batches = Arc::new(Batches { pool, statements: Statements::new(config, metrics) });
     let config = config.clone();
     let child = Child::new("user", move |supervisor| {
         let (actor, arguments) = (actor.clone(), (config.clone(), Arc::clone(&batches), Arc::clone(&lookups)));

@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::config::Config;
+use crate::config::{self, Config};
 
 /// For everything but clients and the database: listeners, logs, libraries, the admin listener's clients.
 const RESERVE: usize = 128;
@@ -15,6 +15,9 @@ pub(super) fn bound(config: &mut Config) {
     let Some(limit) = raise() else { return };
     let room = limit.saturating_sub(RESERVE + 2 * config.database.pool_size).max(1);
     let server = &mut config.server;
+    // Beside the connections of HTTPS there may be those of the redirect, a part of their number.
+    let room = if server.https.redirect_addr.is_some() { room - room / (config::REDIRECT_PART + 1) } else { room };
+    server.max_connections_per_address = server.max_connections_per_address.min((room / NETWORK_PART).max(1));
     if server.max_connections <= room {
         return;
     }
@@ -25,7 +28,6 @@ pub(super) fn bound(config: &mut Config) {
          LimitNOFILE= of systemd)"
     );
     server.max_connections = room;
-    server.max_connections_per_address = server.max_connections_per_address.min((room / NETWORK_PART).max(1));
 }
 
 /// The limit after that; `None` where there is none.

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::{AppError, bind};
 use crate::config::Config;
+use crate::http::limits::local::Buckets;
 use crate::http::networks::Networks;
 use crate::http::redirect::{self, Redirect};
 use crate::http::server::{self, Entrance};
@@ -55,15 +56,16 @@ impl Front {
         health: &Arc<Health>,
         stopped: oneshot::Receiver<()>,
     ) -> (JoinHandle<()>, Vec<JoinHandle<()>>) {
-        let networks = config
-            .limits
-            .enabled
-            .then(|| Networks::new(config.server.max_connections_per_address, config.server.trusted_proxies.clone()));
+        let networks = networks(config, service.metrics());
         let (tls, upkeep) = self.tls.unzip();
         let entrance = Entrance { tls: tls.clone(), networks: networks.clone() };
         let stop = (health.part("accept"), stopped);
         let server = server::serve(self.listener, entrance, Arc::clone(service), config.server.clone(), stop);
         let mut helpers = Vec::new();
+        if let Some(networks) = networks.clone() {
+            let part = health.part("networks");
+            helpers.push(tokio::spawn(part.keep_running(move || Arc::clone(&networks).sweep())));
+        }
         if let Some(upkeep) = upkeep {
             let upkeep = Arc::new(upkeep);
             let part = health.part("certificate");
@@ -80,6 +82,16 @@ impl Front {
         }
         (tokio::spawn(server), helpers)
     }
+}
+
+/// What bounds the connections of each network; `None` where no limit is in force.
+fn networks(config: &Config, metrics: &Metrics) -> Option<Arc<Networks>> {
+    let (server, rates) = (&config.server, &config.limits.rates);
+    let handshakes = |rate| Buckets::new(rate, rates.keys_max, metrics.limit_overflows.clone());
+    config.limits.enabled.then(|| {
+        let handshakes = rates.handshake.map(handshakes);
+        Networks::new(server.max_connections_per_address, handshakes, server.trusted_proxies.clone())
+    })
 }
 
 pub(super) async fn listen(host: &str, port: u16) -> Result<TcpListener, AppError> {

@@ -7,6 +7,7 @@ use std::io::{self, Read, Write as _};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use secrecy::SecretString;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -32,6 +33,13 @@ pub enum SecretError {
         /// What the system said.
         cause: io::Error,
     },
+}
+
+/// Keeps what this process holds out of core dumps. Programs that it starts may raise their own limit again.
+pub(super) fn keep_out_of_core_dumps() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Core);
+    // A limit may always be lowered.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum });
 }
 
 /// The kept secret; a new one where there is none yet.

@@ -2,8 +2,10 @@
 
 mod plot;
 
+use std::fmt::Display;
+use std::fs::File;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -29,9 +31,9 @@ pub(super) struct Wishes {
     /// Longest that one password check may take when all lanes are busy, in milliseconds
     #[arg(long, value_name = "MS", default_value = "1000", value_parser = one_or_more)]
     latency_ms: NonZeroU32,
-    /// Where to write the plot
-    #[arg(long, value_name = "FILE", default_value = "rollcall-capacity.svg")]
-    svg: PathBuf,
+    /// Where to write a plot of all that was measured; without it there is none
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
 }
 
 fn one_or_more(text: &str) -> Result<NonZeroU32, &'static str> {
@@ -58,8 +60,15 @@ impl Measured {
     }
 }
 
-/// Measures, prints two tables and the advice, and writes the plot.
+/// Measures, prints two tables and the advice, and writes the plot where one is wished.
 pub(super) fn run(config: &Config, wishes: &Wishes) -> Result<(), CliError> {
+    let refuse = |path: &Path, cause: &dyn Display| {
+        CliError::Output(format!("{}: {cause}; choose another place with --svg", path.display()))
+    };
+    if let Some(path) = &wishes.svg {
+        // Before half a minute is spent on what cannot be kept.
+        File::create(path).map_err(|cause| refuse(path, &cause))?;
+    }
     calibration::self_test().map_err(|error| CliError::Output(error.to_string()))?;
     let measured = measure(config.hashing.engines);
     let cost = config.hashing.cost;
@@ -78,11 +87,11 @@ pub(super) fn run(config: &Config, wishes: &Wishes) -> Result<(), CliError> {
         let (rate, latency) = (best.hashes_per_second(cost), best.latency_ms(cost));
         print(&format!("| {} | {rate:.1} | {latency:.0} ms |", cost.log_rounds()))?;
     }
-    plot::write(&wishes.svg, &measured, best, cost).map_err(|cause| {
-        CliError::Output(format!("{}: {cause}; choose another place with --svg", wishes.svg.display()))
-    })?;
-    print(&format!("\nplot: {}", wishes.svg.display()))?;
-    print(&advice(best, wishes))
+    if let Some(path) = &wishes.svg {
+        plot::write(path, &measured, (best, cost), wishes).map_err(|cause| refuse(path, &cause))?;
+        print(&format!("\nplot: {}", path.display()))?;
+    }
+    print(&format!("\n{}", advice(best, wishes)))
 }
 
 /// All numbers of lanes, on one engine and on all.
@@ -115,11 +124,28 @@ fn costs() -> impl Iterator<Item = Cost> {
     (Cost::LOWEST.log_rounds()..=COST_MAX).filter_map(|cost| Cost::new(cost).ok())
 }
 
-/// The highest cost that grants both wishes.
+impl Wishes {
+    /// Logins a second.
+    fn rate(&self) -> f64 {
+        f64::from(self.logins_per_second.get())
+    }
+
+    /// Milliseconds.
+    fn latency(&self) -> f64 {
+        f64::from(self.latency_ms.get())
+    }
+
+    /// The highest cost that grants both.
+    fn best_cost(&self, best: Measured) -> Option<Cost> {
+        let grants =
+            |cost: &Cost| best.hashes_per_second(*cost) >= self.rate() && best.latency_ms(*cost) <= self.latency();
+        costs().filter(grants).last()
+    }
+}
+
 fn advice(best: Measured, wishes: &Wishes) -> String {
-    let (rate, latency) = (f64::from(wishes.logins_per_second.get()), f64::from(wishes.latency_ms.get()));
-    let grants = |cost: &Cost| best.hashes_per_second(*cost) >= rate && best.latency_ms(*cost) <= latency;
-    match costs().filter(grants).last() {
+    let (rate, latency) = (wishes.rate(), wishes.latency());
+    match wishes.best_cost(best) {
         Some(cost) => {
             let (cost, spare) = (cost.log_rounds(), best.hashes_per_second(cost) / rate);
             format!(
@@ -140,7 +166,7 @@ mod tests {
         Wishes {
             logins_per_second: NonZeroU32::new(logins).unwrap(),
             latency_ms: NonZeroU32::new(latency).unwrap(),
-            svg: PathBuf::new(),
+            svg: None,
         }
     }
 

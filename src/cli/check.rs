@@ -69,9 +69,6 @@ async fn check_database(database: &Database) -> Result<String, DatabaseError> {
         migrations::rehearse(&database.pool).await?;
         remarks.push(format!("serve and migrate bring it to {latest}, as was tried and taken back"));
     }
-    if database.replica.is_some() {
-        remarks.push("lookups by id go to database.replica_url".to_owned());
-    }
     Ok(format!("database: good ({})", remarks.join(", ")))
 }
 

@@ -16,8 +16,6 @@ use url::ServerUrl;
 pub struct Database {
     /// Where the server is; `None` stands for the private cluster.
     pub url: Option<SecretString>,
-    /// Where lookups by id go first, if not there: a standby of the same server, or several.
-    pub replica_url: Option<SecretString>,
     /// How the server's certificate is checked.
     pub tls: Tls,
     /// Certificates of the authorities that may vouch for the server; `None`: those that the system trusts.
@@ -72,21 +70,18 @@ pub enum Plans {
 impl Database {
     pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
         let url = ServerUrl::read(layers, "database.url")?;
-        let replica_url = ServerUrl::read(layers, "database.replica_url")?;
-        let urls = || url.iter().chain(&replica_url);
         Ok(Self {
             tls: match layers.text("database.tls")? {
-                "url" if urls().any(|url| url.verifies) => Tls::VerifyFull,
+                "url" if url.as_ref().is_some_and(|url| url.verifies) => Tls::VerifyFull,
                 "url" => Tls::Url,
                 "verify-full" => Tls::VerifyFull,
                 _ => return Err(layers.refuse("database.tls", "must be url or verify-full".into())),
             },
             ca_file: match layers.text("database.ca_file")? {
-                "" => urls().find_map(|url| url.authorities.clone()),
+                "" => url.as_ref().and_then(|url| url.authorities.clone()),
                 path => Some(PathBuf::from(path)),
             },
             url: url.map(|url| url.url),
-            replica_url: replica_url.map(|url| url.url),
             statements: match layers.text("database.statement_mode")? {
                 "named" => Statements::Named,
                 "unnamed" => Statements::Unnamed,

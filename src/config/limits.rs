@@ -50,6 +50,8 @@ pub struct Rates {
     pub docs: Option<Rate>,
     /// Of all else.
     pub other: Option<Rate>,
+    /// Of TLS handshakes.
+    pub handshake: Option<Rate>,
     /// Networks that are counted one by one, of each kind of request.
     pub keys_max: usize,
     /// Where replicas count together.
@@ -99,6 +101,7 @@ impl Rates {
             profile: rate(layers, ["limits.profile_per_second", "limits.profile_burst"], SECOND)?,
             docs: rate(layers, ["limits.docs_per_second", "limits.docs_burst"], SECOND)?,
             other: rate(layers, ["limits.other_per_second", "limits.other_burst"], SECOND)?,
+            handshake: rate(layers, ["limits.handshake_per_second", "limits.handshake_burst"], SECOND)?,
             keys_max: layers.number("limits.keys_max", 1..=100_000_000)?,
             redis_url,
             redis_timeout: layers.millis("limits.redis_timeout_ms")?,

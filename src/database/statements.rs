@@ -56,12 +56,6 @@ impl Statements {
         let (lender, metrics) = (Lender::new(config, metrics), Arc::clone(metrics));
         Self { lender, mode: config.statements, timeout: config.timeout, metrics }
     }
-
-    /// The configured time of a statement.
-    pub(crate) fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
     /// Gives `statement`, which answers `size` requests, a connection of `pool`, and both together the configured time.
     pub(crate) async fn run<T>(
         &self,
@@ -70,22 +64,10 @@ impl Statements {
         size: usize,
         statement: impl AsyncFnOnce(Connection<'_>) -> Result<T, Error>,
     ) -> Result<T, Unavailable> {
-        self.run_within(self.timeout, pool, name, size, statement).await
-    }
-
-    /// The same, with time up to `limit`.
-    pub(crate) async fn run_within<T>(
-        &self,
-        limit: Duration,
-        pool: &Pool,
-        name: &str,
-        size: usize,
-        statement: impl AsyncFnOnce(Connection<'_>) -> Result<T, Error>,
-    ) -> Result<T, Unavailable> {
         let started = Instant::now();
         self.metrics.batch_size.with_label_values(&[name]).observe(f64::from(u32::try_from(size).unwrap_or(u32::MAX)));
         let run = async |client: &mut Object| statement(Connection { client, mode: self.mode }).await;
-        let result = self.lender.lend(pool, limit, run).await;
+        let result = self.lender.lend(pool, self.timeout, run).await;
         self.metrics.statement_duration.with_label_values(&[name]).observe(seconds(started.elapsed()));
         result.map_err(|error| {
             tracing::warn!(statement = name, %error, "a database statement failed");

@@ -33,6 +33,15 @@ impl Network {
     }
 }
 
+/// What an account knows of a network that somebody logs in from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It has logged in from there lately.
+    Known,
+    /// It has not, as far as is known.
+    Stranger,
+}
+
 /// `64:ff9b::/96`, less the address in its last 32 bits.
 const TRANSLATED: u128 = 0x0064_ff9b << 64;
 

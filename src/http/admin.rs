@@ -31,6 +31,9 @@ const READY_TIMEOUT: Duration = Duration::from_secs(1);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections at once: scrapers and health checks need few.
 const CONNECTIONS_MAX: usize = 64;
+/// With fewer free, new ones have less time for a request: health checks are waiting.
+const CONNECTIONS_SCARCE: usize = 32;
+const HEADER_TIMEOUT_WHEN_SCARCE: Duration = Duration::from_millis(250);
 /// How long what the database said counts for others who ask.
 const PROBE_COUNTS: Duration = Duration::from_millis(250);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -61,11 +64,13 @@ pub async fn serve(listener: &TcpListener, admin: Arc<Admin>) {
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         let Ok((stream, _)) = listener.accept().await else {
-            admin.metrics.accept_errors.inc();
+            admin.metrics.accept_errors.with_label_values(&["admin"]).inc();
             sleep(ACCEPT_PAUSE).await;
             continue;
         };
         let (admin, slots) = (Arc::clone(&admin), Arc::clone(&slots));
+        let is_scarce = slots.available_permits() < CONNECTIONS_SCARCE;
+        let header_timeout = if is_scarce { HEADER_TIMEOUT_WHEN_SCARCE } else { HEADER_TIMEOUT };
         tokio::spawn(async move {
             let _held = slot;
             let respond = service_fn(|request| {
@@ -81,7 +86,7 @@ pub async fn serve(listener: &TcpListener, admin: Arc<Admin>) {
             });
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
+                .header_read_timeout(header_timeout)
                 .serve_connection(TokioIo::new(stream), respond)
                 .await;
             if let Err(error) = served {
@@ -105,6 +110,7 @@ impl Admin {
         } else {
             Refusal::method_not_allowed("GET, HEAD").into_reply(Format::Envelope)
         };
+        self.metrics.admin_requests.with_label_values(&[reply.status.as_str()]).inc();
         reply.headers.insert(REQUEST_ID, self.service.next_id());
         reply.into_response(is_head)
     }

@@ -135,10 +135,12 @@ impl Limits {
         Admission { limit: self.classes.get(class as usize).and_then(Option::as_ref), decision: None }
     }
 
-    /// Whether a refusal of `class` to `network` is to be told: once a minute.
+    /// Whether a refusal of `class` to `network` is to be told: once a minute and site.
     pub(super) fn is_news(&self, class: Class, network: Network) -> bool {
         let limit = self.classes.get(class as usize).and_then(Option::as_ref);
-        limit.is_some_and(|limit| matches!(limit.news.take(network), Decision::Allowed { .. }))
+        // Of a whole site once: whoever has its /48 could have a line written for each of 65,536 networks.
+        let [_, site] = network.around().unwrap_or([network; 2]);
+        limit.is_some_and(|limit| matches!(limit.news.take(site), Decision::Allowed { .. }))
     }
 
     /// Looks for Redis once, so that the first requests are counted there already.

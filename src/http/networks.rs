@@ -1,19 +1,32 @@
-//! How many connections each network has open, so that no client takes them all.
+//! How many connections each network has open and how many handshakes it begins, so that no client takes them all.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::iter;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ipnet::IpNet;
+use tokio::time::interval;
 
+use super::limits::Decision;
+use super::limits::local::Buckets;
 use crate::domain::network::Network;
+
+/// How many times the connections of an IPv6 network the /56 and the /48 around it may have.
+const WIDER: [usize; 2] = [2, 4];
+
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// The open connections of every network. An entry goes with its last connection, so there are never more than those.
 #[derive(Debug)]
 pub struct Networks {
-    open: Mutex<HashMap<Network, usize>>,
+    /// By network and how many times its share counts: the first /64 of a /48 has the same address.
+    open: Mutex<HashMap<(Network, usize), usize>>,
     max_each: usize,
+    /// How many TLS handshakes a network may begin: each costs a signature, and the client nothing.
+    handshakes: Option<Buckets>,
     /// Proxies, each of which has as many connections as it has clients.
     proxies: Vec<IpNet>,
 }
@@ -27,38 +40,65 @@ pub struct Place {
 }
 
 impl Networks {
-    /// Room for `max_each` connections of each network, and for any number of each of `proxies`.
+    /// Room for `max_each` connections of each network and as many handshakes as `handshakes` let pass, and for any number of
+    /// each of `proxies`.
     #[must_use]
-    pub fn new(max_each: usize, proxies: Vec<IpNet>) -> Arc<Self> {
-        Arc::new(Self { open: Mutex::default(), max_each, proxies })
+    pub fn new(max_each: usize, handshakes: Option<Buckets>, proxies: Vec<IpNet>) -> Arc<Self> {
+        Arc::new(Self { open: Mutex::default(), max_each, handshakes, proxies })
     }
 
-    /// A place for a connection from `peer`; `None` where its network has taken all of its own.
+    /// A place for a connection from `peer`; `None` where its network has taken all of its own, or where one more handshake,
+    /// which the connection begins if `has_handshake`, is too many.
     #[must_use]
-    pub fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
+    pub fn enter(self: &Arc<Self>, peer: IpAddr, has_handshake: bool) -> Option<Place> {
         let peer = peer.to_canonical();
         if self.proxies.iter().any(|proxies| proxies.contains(&peer)) {
             return Some(Place { networks: Arc::clone(self), network: None });
         }
         let network = Network::of(peer);
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(network).or_insert(0);
-        if *count >= self.max_each {
+        if has_handshake
+            && let Some(handshakes) = &self.handshakes
+            && matches!(handshakes.take(network), Decision::Refused { .. })
+        {
             return None;
         }
-        *count += 1;
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_full = |counted: (_, usize)| open.get(&counted).is_some_and(|count| *count >= self.max_each * counted.1);
+        if counted(network).any(is_full) {
+            return None;
+        }
+        for counted in counted(network) {
+            *open.entry(counted).or_insert(0) += 1;
+        }
         Some(Place { networks: Arc::clone(self), network: Some(network) })
     }
+
+    /// Forgets networks that have begun no handshake lately, until dropped.
+    pub async fn sweep(self: Arc<Self>) {
+        let mut sweeps = interval(SWEEP);
+        loop {
+            sweeps.tick().await;
+            self.handshakes.iter().for_each(Buckets::sweep);
+        }
+    }
+}
+
+/// What a network's connection counts for: itself, and the wider ones around it, each with how many times its share.
+fn counted(network: Network) -> impl Iterator<Item = (Network, usize)> {
+    let around = network.around().into_iter().flat_map(|around| around.into_iter().zip(WIDER));
+    iter::once((network, 1)).chain(around)
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let Some(network) = self.network else { return };
         let mut open = self.networks.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(mut entry) = open.entry(network) {
-            *entry.get_mut() -= 1;
-            if *entry.get() == 0 {
-                entry.remove();
+        for counted in counted(network) {
+            if let Entry::Occupied(mut entry) = open.entry(counted) {
+                *entry.get_mut() -= 1;
+                if *entry.get() == 0 {
+                    entry.remove();
+                }
             }
         }
     }
@@ -67,6 +107,8 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Rate;
+    use crate::telemetry::Metrics;
 
     fn addr(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -74,40 +116,66 @@ mod tests {
 
     #[test]
     fn each_network_has_its_own_places() {
-        let networks = Networks::new(2, Vec::new());
-        let _first = networks.enter(addr("192.0.2.1")).unwrap();
-        let second = networks.enter(addr("::ffff:192.0.2.1")).unwrap();
-        assert!(networks.enter(addr("192.0.2.1")).is_none());
-        assert!(networks.enter(addr("192.0.2.2")).is_some());
+        let networks = Networks::new(2, None, Vec::new());
+        let _first = networks.enter(addr("192.0.2.1"), false).unwrap();
+        let second = networks.enter(addr("::ffff:192.0.2.1"), false).unwrap();
+        assert!(networks.enter(addr("192.0.2.1"), false).is_none());
+        assert!(networks.enter(addr("192.0.2.2"), false).is_some());
         drop(second);
-        assert!(networks.enter(addr("192.0.2.1")).is_some());
+        assert!(networks.enter(addr("192.0.2.1"), false).is_some());
     }
 
     #[test]
     fn the_connections_of_a_proxy_are_not_counted() {
-        let networks = Networks::new(1, vec!["192.0.2.0/24".parse().unwrap()]);
-        let held: Vec<_> = (0..3).map(|_| networks.enter(addr("::ffff:192.0.2.1"))).collect();
+        let networks = Networks::new(1, None, vec!["192.0.2.0/24".parse().unwrap()]);
+        let held: Vec<_> = (0..3).map(|_| networks.enter(addr("::ffff:192.0.2.1"), false)).collect();
         assert!(held.iter().all(Option::is_some));
-        let _other = networks.enter(addr("198.51.100.1")).unwrap();
-        assert!(networks.enter(addr("198.51.100.1")).is_none());
+        let _other = networks.enter(addr("198.51.100.1"), false).unwrap();
+        assert!(networks.enter(addr("198.51.100.1"), false).is_none());
     }
 
     #[test]
     fn all_addresses_of_an_ipv6_network_share_its_places() {
-        let networks = Networks::new(1, Vec::new());
-        let _one = networks.enter(addr("2001:db8::1")).unwrap();
-        assert!(networks.enter(addr("2001:db8::ffff:0:0:2")).is_none());
-        assert!(networks.enter(addr("2001:db8:0:1::1")).is_some());
+        let networks = Networks::new(1, None, Vec::new());
+        let _one = networks.enter(addr("2001:db8::1"), false).unwrap();
+        assert!(networks.enter(addr("2001:db8::ffff:0:0:2"), false).is_none());
+        assert!(networks.enter(addr("2001:db8:0:1::1"), false).is_some());
     }
 
     #[test]
     fn nothing_is_kept_of_a_network_that_has_left() {
-        let networks = Networks::new(1, Vec::new());
+        let networks = Networks::new(1, None, Vec::new());
         for last in 0..=255 {
-            let place = networks.enter(IpAddr::from([192, 0, 2, last])).unwrap();
-            assert!(networks.enter(IpAddr::from([192, 0, 2, last])).is_none());
+            let place = networks.enter(IpAddr::from([192, 0, 2, last]), false).unwrap();
+            assert!(networks.enter(IpAddr::from([192, 0, 2, last]), false).is_none());
             drop(place);
         }
         assert!(networks.open.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_site_has_no_more_than_a_few_networks_worth_of_places() {
+        let networks = Networks::new(2, None, Vec::new());
+        let enter = |addr: String| networks.enter(addr.parse().unwrap(), false);
+        let held: Vec<_> = (0..10).filter_map(|n| enter(format!("2001:db8:1:{n:x}::1"))).collect();
+        assert_eq!(held.len(), 4, "two networks' worth in one /56");
+        let more: Vec<_> = (1..10).filter_map(|n| enter(format!("2001:db8:1:{n:x}00::1"))).collect();
+        assert_eq!(more.len(), 4, "four networks' worth in one /48");
+        assert!(enter("2001:db8:2::1".to_owned()).is_some());
+        drop((held, more));
+        assert!(networks.open.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_network_begins_no_more_handshakes_than_it_has_tokens() {
+        let rate = Rate { period: Duration::from_hours(1), burst: 3.try_into().unwrap() };
+        let overflows = Metrics::new().unwrap().limit_overflows;
+        let proxies = vec!["192.0.2.9/32".parse().unwrap()];
+        let networks = Networks::new(10, Some(Buckets::new(rate, 10, overflows)), proxies);
+        let begun = (0..10).filter(|_| networks.enter(addr("192.0.2.1"), true).is_some()).count();
+        assert_eq!(begun, 3);
+        assert!(networks.enter(addr("192.0.2.1"), false).is_some(), "plain connections cost none");
+        assert!(networks.enter(addr("192.0.2.2"), true).is_some());
+        assert!((0..10).all(|_| networks.enter(addr("192.0.2.9"), true).is_some()), "a proxy's are its clients'");
     }
 }

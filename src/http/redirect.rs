@@ -22,7 +22,7 @@ use super::error::{Format, Refusal};
 use super::networks::Networks;
 use super::reply::Reply;
 use super::request_id::REQUEST_ID;
-use super::service::Service;
+use super::service::{OverLimit, RateRefusals, Service};
 use super::tls::Tls;
 use super::wire::{Spoken, Wire};
 use crate::config;
@@ -47,18 +47,19 @@ pub struct Redirect {
 
 /// Serves until dropped, and its connections with it.
 pub async fn serve(listener: &TcpListener, redirect: Arc<Redirect>, config: &config::Server) {
-    let slots = Arc::new(Semaphore::new(config.max_connections));
+    let slots = Arc::new(Semaphore::new(config.redirect_connections_max()));
     let mut http1 = http1::Builder::new();
     http1.timer(TokioTimer::new()).header_read_timeout(config.header_timeout).max_buf_size(config.header_max_bytes);
     let mut open = JoinSet::new();
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         let Ok((stream, peer)) = listener.accept().await else {
+            redirect.service.metrics().accept_errors.with_label_values(&["redirect"]).inc();
             sleep(ACCEPT_PAUSE).await;
             continue;
         };
         while open.try_join_next().is_some() {}
-        let place = redirect.networks.as_ref().map(|networks| networks.enter(peer.ip()));
+        let place = redirect.networks.as_ref().map(|networks| networks.enter(peer.ip(), false));
         if matches!(place, Some(None)) {
             redirect.service.metrics().http_connections_refused.inc();
             continue;
@@ -67,9 +68,16 @@ pub async fn serve(listener: &TcpListener, redirect: Arc<Redirect>, config: &con
         open.spawn(async move {
             let _held = (slot, place);
             let wire = Wire::new(stream, Arc::clone(&redirect.service), Spoken::Http1);
+            let refused = RateRefusals::default();
             let respond = |request: Request<Incoming>| {
-                let redirect = &redirect;
-                async move { Ok::<_, Infallible>(redirect.answer(&request, peer.ip()).await) }
+                let (redirect, refused) = (&redirect, &refused);
+                async move {
+                    let mut response = redirect.answer(&request, peer.ip()).await;
+                    if refused.are_too_many_with(&response) {
+                        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    }
+                    Ok::<_, Infallible>(response)
+                }
             };
             if let Err(error) = http1.serve_connection(TokioIo::new(wire), service_fn(respond)).await {
                 tracing::debug!(%error, "a connection to the redirect ended early");
@@ -81,6 +89,7 @@ pub async fn serve(listener: &TcpListener, redirect: Arc<Redirect>, config: &con
 impl Redirect {
     async fn answer(&self, request: &Request<Incoming>, peer: IpAddr) -> Response<Full<Bytes>> {
         let admitted = self.service.gate().admit_to_redirect(request.headers(), peer).await;
+        let is_over_limit = admitted.is_err();
         let (route, mut reply) = if let Err(refusal) = admitted {
             ("redirect", refusal.into_reply(Format::Envelope))
         } else if let Some(reply) = self.challenge(request) {
@@ -99,7 +108,11 @@ impl Redirect {
         if self.service.is_draining() || !request.body().is_end_stream() {
             reply.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        reply.into_response(request.method() == Method::HEAD)
+        let mut response = reply.into_response(request.method() == Method::HEAD);
+        if is_over_limit {
+            response.extensions_mut().insert(OverLimit);
+        }
+        response
     }
 
     fn challenge(&self, request: &Request<Incoming>) -> Option<Reply> {
@@ -118,16 +131,16 @@ fn send_to(place: HeaderValue) -> Reply {
 /// What was asked for, by HTTPS; `None` where the request does not say well of which host. Only the request itself counts:
 /// what a proxy says of an earlier one may be the client's own invention.
 fn target<B>(request: &Request<B>, port: u16) -> Option<HeaderValue> {
-    let asked = match request.uri().authority() {
-        // A whole URI goes before the header (RFC 9112, section 3.2.2).
-        Some(authority) if request.method() != Method::CONNECT => authority.clone(),
-        Some(_) => return None,
-        None => {
-            let mut hosts = request.headers().get_all(HOST).iter();
-            let host = hosts.next().filter(|_| hosts.next().is_none())?;
-            Authority::try_from(host.as_bytes()).ok()?
-        }
-    };
+    if request.method() == Method::CONNECT {
+        return None;
+    }
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host = hosts.next().filter(|_| hosts.next().is_none())?;
+    let asked = Authority::try_from(host.as_bytes()).ok()?;
+    // A whole URI goes before the header (RFC 9112, section 3.2.2). Where it names another host, one of both is not meant.
+    if request.uri().authority().is_some_and(|authority| *authority != asked) {
+        return None;
+    }
     let host = asked.host();
     let port_asked = asked.as_str().strip_prefix(host)?;
     let is_port = port_asked.strip_prefix(':').map_or(port_asked.is_empty(), |port| port.parse::<u16>().is_ok());
@@ -175,7 +188,8 @@ mod tests {
         ] {
             assert_eq!(target_of(path, &[host], port).as_deref(), Some(format!("{expected}{path}").as_str()), "{host}");
         }
-        assert_eq!(target_of("http://b.example/x", &["a.example"], 443).as_deref(), Some("https://b.example/x"));
+        assert_eq!(target_of("http://b.example/x", &["a.example"], 443), None, "of two hosts one is not meant");
+        assert_eq!(target_of("http://a.example/x", &["A.example"], 443).as_deref(), Some("https://A.example/x"));
         assert_eq!(target_of("//b.example/x", &["a.example"], 443).as_deref(), Some("https://a.example//b.example/x"));
         assert_eq!(target_of("*", &["a.example"], 443).as_deref(), Some("https://a.example/"));
     }

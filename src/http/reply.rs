@@ -26,13 +26,15 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// Body.
     pub body: Bytes,
+    /// Whose request it answers, where that is known: for the log.
+    pub user: Option<Uuid>,
 }
 
 impl Reply {
     /// An answer with the headers that every answer has.
     #[must_use]
     pub fn new(status: StatusCode, body: impl Into<Bytes>) -> Self {
-        Self { status, headers: security::headers(), body: body.into() }
+        Self { status, headers: security::headers(), body: body.into(), user: None }
     }
 
     /// An answer of the given content type.
@@ -53,7 +55,13 @@ impl Reply {
             tracing::error!(%error, "a reply does not serialize");
             Refusal::INTERNAL
         })?;
-        Ok(Self { status, headers: security::json_headers(), body: text.into() })
+        Ok(Self { status, headers: security::json_headers(), body: text.into(), user: None })
+    }
+
+    /// The same, as the answer to a request of this user's.
+    #[must_use]
+    pub fn to_user(self, id: Uuid) -> Self {
+        Self { user: Some(id), ..self }
     }
 
     /// The response to send. To HEAD the headers say what GET would have sent, without sending it.

@@ -13,7 +13,6 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
@@ -26,7 +25,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -34,7 +33,7 @@ use tokio_util::task::TaskTracker;
 
 use super::clock::{Clock, Spread};
 use super::networks::{Networks, Place};
-use super::service::{OverLimit, Service};
+use super::service::{RateRefusals, Service};
 use super::tls::{HandshakeError, Tls};
 use super::unsent;
 use super::wire::{self, Opening, Spoken, Wire};
@@ -59,8 +58,6 @@ const BACKLOG: u32 = 65_535;
 const SCARCE_PART: usize = 10;
 /// How long a connection may be idle while fewer are free.
 const IDLE_WHEN_SCARCE: Duration = Duration::from_secs(1);
-/// Refusals by a rate limit on one connection; then it is closed.
-const RATE_REFUSALS_MAX: u32 = 200;
 
 /// Listens on `addr`, with as many connections in the backlog as the system allows.
 ///
@@ -115,10 +112,14 @@ struct Connections {
     service: Arc<Service>,
     entrance: Entrance,
     http1: http1::Builder,
+    /// For when few places are free: less time for a request's head.
+    http1_hurried: http1::Builder,
     http2: http2::Builder,
     slots: Arc<Semaphore>,
     /// With fewer free, idle connections are closed early.
     slots_scarce: usize,
+    /// Notified when they become scarce.
+    became_scarce: Notify,
     /// Parts of `LOOK`: hundreds of connections that come in one moment would otherwise be left in one, and keep everyone else
     /// waiting.
     spread: Spread,
@@ -134,6 +135,8 @@ impl Connections {
         // Without a timer hyper has no timeouts at all.
         let mut http1 = http1::Builder::new();
         http1.timer(Clock).header_read_timeout(config.header_timeout).max_buf_size(config.header_max_bytes);
+        let mut http1_hurried = http1.clone();
+        http1_hurried.header_read_timeout(config.header_timeout.min(IDLE_WHEN_SCARCE));
         let slots = Arc::new(Semaphore::new(config.max_connections));
         let slots_scarce = config.max_connections.div_ceil(SCARCE_PART);
         let (open, closing) = (TaskTracker::new(), CancellationToken::new());
@@ -142,9 +145,11 @@ impl Connections {
             service,
             entrance,
             http1,
+            http1_hurried,
             http2: http2::builder(config),
             slots,
             slots_scarce,
+            became_scarce: Notify::new(),
             spread: Spread::new(LOOK),
             header_timeout,
             drain_timeout,
@@ -157,9 +162,17 @@ impl Connections {
         let mut told: Option<Instant> = None;
         loop {
             let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return };
+            let was_scarce = self.slots.available_permits() + 1 < self.slots_scarce;
+            if self.is_scarce() && !was_scarce {
+                self.became_scarce.notify_waiters();
+            }
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    let place = self.entrance.networks.as_ref().map(|networks| networks.enter(peer.ip()));
+                    let place = self
+                        .entrance
+                        .networks
+                        .as_ref()
+                        .map(|networks| networks.enter(peer.ip(), self.entrance.tls.is_some()));
                     if matches!(place, Some(None)) {
                         self.service.metrics().http_connections_refused.inc();
                         continue;
@@ -172,7 +185,7 @@ impl Connections {
                 }
                 Err(error) if is_of_the_client(&error) => {}
                 Err(error) => {
-                    self.service.metrics().accept_errors.inc();
+                    self.service.metrics().accept_errors.with_label_values(&["main"]).inc();
                     if told.is_none_or(|told| told.elapsed() > ACCEPT_TOLD_EVERY) {
                         tracing::error!(%error, "connections cannot be accepted");
                         told = Some(Instant::now());
@@ -240,11 +253,7 @@ impl Connections {
         loop {
             let idle = &self.service.metrics().http_connections_idle;
             idle.inc();
-            // hyper has no timeout of its own while it waits for the first bytes.
-            let opening = tokio::select! {
-                opening = timeout(self.patience() + self.spread.next(), wire.opening()) => opening.ok().and_then(Result::ok),
-                () = self.closing.cancelled() => None,
-            };
+            let opening = self.opening(&mut wire).await;
             idle.dec();
             match opening {
                 Some(Opening::Http1) => {}
@@ -262,14 +271,24 @@ impl Connections {
         }
     }
 
-    /// How long a connection may be idle. Where places are about to run out, whoever takes them and says nothing leaves soon, so
-    /// that others get in.
-    fn patience(&self) -> Duration {
-        if self.slots.available_permits() < self.slots_scarce {
-            self.header_timeout.min(IDLE_WHEN_SCARCE)
-        } else {
-            self.header_timeout
+    /// What the connection begins with; `None` where it is to be closed. hyper has no timeout of its own while it waits for the
+    /// first bytes. Where places are about to run out, whoever takes them and says nothing leaves soon, so that others get in.
+    async fn opening<S: AsyncRead + Unpin>(&self, wire: &mut Wire<S>) -> Option<Opening> {
+        let spread = self.spread.next();
+        let mut is_hurried = self.is_scarce();
+        loop {
+            let patience = if is_hurried { self.header_timeout.min(IDLE_WHEN_SCARCE) } else { self.header_timeout };
+            tokio::select! {
+                opening = timeout(patience + spread, wire.opening()) => return opening.ok().and_then(Result::ok),
+                () = self.became_scarce.notified(), if !is_hurried => is_hurried = true,
+                () = self.closing.cancelled() => return None,
+            }
         }
+    }
+
+    /// Whether few places are free.
+    fn is_scarce(&self) -> bool {
+        self.slots.available_permits() < self.slots_scarce
     }
 
     /// Serves HTTP/1 until the connection ends, or is idle: then the stream comes back.
@@ -278,16 +297,14 @@ impl Connections {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let activity = wire.activity();
-        let refused = AtomicU32::new(0);
+        let refused = RateRefusals::default();
         let respond = |request: Request<Incoming>| {
             let (service, activity, refused) = (&self.service, &activity, &refused);
             async move {
                 activity.asked();
                 let has_body = !request.body().is_end_stream();
                 let mut response = service.answer(request, peer).await;
-                if response.extensions().get::<OverLimit>().is_some()
-                    && refused.fetch_add(1, Ordering::Relaxed) >= RATE_REFUSALS_MAX
-                {
+                if refused.are_too_many_with(&response) {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 // Of a body that was refused there may be more to come, which is hyper's to deal with.
@@ -297,7 +314,8 @@ impl Connections {
                 Ok::<_, Infallible>(response)
             }
         };
-        let mut connection = self.http1.serve_connection(TokioIo::new(wire), service_fn(respond));
+        let http1 = if self.is_scarce() { &self.http1_hurried } else { &self.http1 };
+        let mut connection = http1.serve_connection(TokioIo::new(wire), service_fn(respond));
         // Polled only when it is woken: the connection is polled several times with each request.
         let mut watch = FuturesUnordered::from_iter([self.watch(self.spread.next(), false)]);
         loop {

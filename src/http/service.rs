@@ -3,7 +3,7 @@
 use std::mem;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use http_body_util::Full;
@@ -95,7 +95,8 @@ impl Service {
         self.draining.load(Ordering::Relaxed)
     }
 
-    pub(super) fn metrics(&self) -> &Metrics {
+    /// Its metrics.
+    pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
@@ -143,7 +144,7 @@ impl Service {
         if is_over_limit || !is_framed {
             self.tally.count(route, reply.status, started.elapsed());
         } else {
-            self.record(route, &method, reply.status, started.elapsed(), &id);
+            self.record(route, &method, &reply, started.elapsed(), &id);
         }
         visit.dress(&mut reply.headers);
         reply.headers.insert(REQUEST_ID, id);
@@ -230,14 +231,15 @@ impl Service {
     }
 
     /// The route's path stands for the request's, which may hold anything, addresses and tokens among it.
-    fn record(&self, route: Option<Route>, method: &Method, status: StatusCode, took: Duration, id: &HeaderValue) {
-        let path = self.tally.count(route, status, took);
+    fn record(&self, route: Option<Route>, method: &Method, reply: &Reply, took: Duration, id: &HeaderValue) {
+        let path = self.tally.count(route, reply.status, took);
         tracing::info!(
             // Extension methods are as long as a client likes, and may say anything.
             method = if is_known(method) { method.as_str() } else { "other" },
             route = path,
-            status = status.as_u16(),
+            status = reply.status.as_u16(),
             duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            user_id = reply.user.map(tracing::field::display),
             request_id = id.to_str().unwrap_or_default(),
             "request"
         );
@@ -247,6 +249,21 @@ impl Service {
 /// Marks the answer to a request that was over its rate limit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OverLimit;
+
+/// Refusals by a rate limit on one connection; then it is closed.
+const RATE_REFUSALS_MAX: u32 = 200;
+
+/// The refusals by a rate limit on one connection.
+#[derive(Debug, Default)]
+pub(super) struct RateRefusals(AtomicU32);
+
+impl RateRefusals {
+    /// Counts an answer; tells whether its connection has had enough refusals.
+    pub(super) fn are_too_many_with<B>(&self, response: &Response<B>) -> bool {
+        response.extensions().get::<OverLimit>().is_some()
+            && self.0.fetch_add(1, Ordering::Relaxed) >= RATE_REFUSALS_MAX
+    }
+}
 
 /// A request that is being answered. Its client may go at any await, so leaving is for drop.
 struct InFlight<'a> {

@@ -35,8 +35,10 @@ pub struct Metrics {
     pub http_connections_idle: IntGauge,
     /// Connections closed at once because their network had too many.
     pub http_connections_refused: IntCounter,
-    /// Times that the system let no connection be accepted.
-    pub accept_errors: IntCounter,
+    /// Times that the system let no connection be accepted, by listener.
+    pub accept_errors: IntCounterVec,
+    /// Requests that the admin listener has answered, by status.
+    pub admin_requests: IntCounterVec,
     /// When the certificate in service expires, in seconds since 1970. Not told before [`Self::tell`].
     pub tls_certificate_expiry: IntGauge,
     /// Certificates put into service, or kept out of it, by outcome.
@@ -55,8 +57,6 @@ pub struct Metrics {
     pub hash_abandoned: IntCounter,
     /// Panics of hash engines.
     pub hash_engine_panics: Counter,
-    /// Logins that shared the computation of another.
-    pub hash_shared: Counter,
     /// Hashes a second at the configured cost that all engines together manage, as last measured.
     pub hash_capacity: Gauge,
     /// Hashes being computed.
@@ -147,10 +147,14 @@ impl Metrics {
             http_connections_idle: add.gauge("http_connections_idle", "Connections that nothing happens on.")?,
             http_connections_refused: add.counter(
                 "http_connections_refused_total",
-                "Connections closed at once because their network had too many.",
+                "Connections closed at once because their network had or began too many.",
             )?,
-            accept_errors: add
-                .counter("http_accept_errors_total", "Times that the system let no connection be accepted.")?,
+            accept_errors: add.counters(
+                "http_accept_errors_total",
+                "Times that the system let no connection be accepted.",
+                &["listener"],
+            )?,
+            admin_requests: add.counters("admin_requests_total", "Requests to the admin listener.", &["status"])?,
             tls_certificate_expiry: IntGauge::with_opts(opts(
                 "tls_certificate_expiry_timestamp_seconds",
                 "When the certificate in service expires.",
@@ -175,7 +179,6 @@ impl Metrics {
             hash_refusals: add.counters("hash_refusals_total", "Jobs refused.", &["reason"])?,
             hash_abandoned: add.counter("hash_abandoned_total", "Jobs dropped because their caller had gone.")?,
             hash_engine_panics: add.counter("hash_engine_panics_total", "Panics of hash engines.")?,
-            hash_shared: add.counter("hash_shared_total", "Logins that shared the computation of another.")?,
             hash_capacity: add.adopt(Gauge::with_opts(opts(
                 "hash_capacity_per_second",
                 "Hashes a second at the configured cost.",

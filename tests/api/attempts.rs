@@ -1,7 +1,7 @@
 //! How often somebody may try: exactly as often as the limits say, however many try at once, and no stranger in another's place.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -517,4 +517,39 @@ async fn strangers_of_many_networks_do_not_keep_the_owner_waiting() {
     let (_, before) = soon("all answers", async { tokio::join!(all((0..strangers).map(stranger)), owner) }).await;
     println!("{before} of {strangers} strangers were refused before the owner was let in");
     assert!(before < strangers / 2, "the owner waited for {before} of {strangers} strangers");
+}
+
+/// A storm of logins fills the whole wait; a network that its account knows has its turn all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_storm_of_strangers_networks_that_are_known_get_in() {
+    let settings = [
+        ("server.trusted_proxies", "127.0.0.1"),
+        ("hashing.cost", "9"),
+        ("hashing.max_wait_ms", "1500"),
+        ("limits.login_per_minute", "0"),
+    ];
+    let app = TestApp::with(&settings).await;
+    app.register_john().await;
+    let login = async |network: &str, email: &str| {
+        let body = json!({"email": email, "password": PASSWORD}).to_string();
+        let request = app.request("POST", "/api/users/login").header("content-type", "application/json");
+        app.send(request.header("x-forwarded-for", network).body(body.into()).unwrap()).await
+    };
+    login("192.0.2.1", EMAIL).await.expect_json(200);
+    let is_over = AtomicBool::new(false);
+    let storm = all((0..400_usize).map(async |n| {
+        while !is_over.load(Ordering::Relaxed) {
+            login(&format!("2001:db8:{n:x}::1"), &format!("nobody{n}@example.com")).await;
+        }
+    }));
+    let known = async {
+        let is_stormy = async || login("192.0.2.2", EMAIL).await.status == 503;
+        until("a storm", is_stormy).await;
+        for _ in 0..10 {
+            login("192.0.2.1", EMAIL).await.expect_json(200);
+        }
+        until("a storm to the end", is_stormy).await;
+        is_over.store(true, Ordering::Relaxed);
+    };
+    soon("both", async { tokio::join!(storm, known) }).await;
 }

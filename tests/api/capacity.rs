@@ -22,7 +22,7 @@ async fn capacity_measures_every_number_of_lanes_and_tells_what_each_cost_would_
     let rates: Vec<f64> = costs.iter().map(|row| row[1].parse().unwrap()).collect();
     assert!(rates.is_sorted_by(|a, b| a > b), "each cost takes twice the time of the one before: {rates:?}");
     let svg = std::fs::read_to_string(home.path().join("plot.svg")).unwrap();
-    assert!(svg.starts_with("<svg") && svg.contains("lanes") && svg.contains("cost"), "{svg}");
+    assert!(svg.starts_with("<svg") && svg.contains("lanes") && svg.contains("logins/s wished"), "{svg}");
     assert!(exit.stdout.contains("plot: plot.svg"), "{exit:?}");
     assert!(exit.stdout.lines().last().unwrap().contains("cost"), "{exit:?}");
 }
@@ -33,5 +33,6 @@ async fn a_plot_that_cannot_be_written_is_an_error_that_says_so() {
     let start = home.program(&["capacity", "--svg", "no/such/place.svg"]);
     let exit = start.env("ROLLCALL__HASHING__ENGINES", "1").run().await;
     assert_eq!(exit.code, Some(1), "{exit:?}");
+    assert_eq!(exit.stdout, "", "before anything is measured");
     assert!(exit.stderr.contains("no/such/place.svg") && exit.stderr.contains("--svg"), "{exit:?}");
 }

@@ -1,5 +1,7 @@
 //! Connections over time: busy, idle and busy again; and how many requests may be inside.
 
+use std::time::{Duration, Instant};
+
 use rustix::process::Signal;
 
 use crate::harness::api::john;
@@ -190,4 +192,36 @@ async fn clients_that_take_all_places_and_say_nothing_leave_soon() {
     let mut honest = Wire::open(app.addr).await;
     honest.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
     honest.answer().await.expect_json(200);
+}
+
+#[tokio::test]
+async fn clients_that_take_all_places_and_say_next_to_nothing_leave_soon() {
+    let app = TestApp::with(&[("server.max_connections", "10"), ("server.header_timeout_ms", "600000")]).await;
+    // The first are accepted while there are places enough.
+    let mut talking = Vec::new();
+    for _ in 0..10 {
+        let mut wire = Wire::open(app.addr).await;
+        if talking.len() > 4 {
+            wire.send("G").await;
+        }
+        talking.push(wire);
+    }
+    for _ in 0..10 {
+        let mut honest = Wire::open(app.addr).await;
+        honest.send("GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").await;
+        honest.answer().await.expect_json(200);
+    }
+}
+
+#[tokio::test]
+async fn silent_clients_of_the_admin_listener_do_not_keep_health_checks_waiting() {
+    let app = TestApp::start().await;
+    let addr = app.app.admin_addr().unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..64 {
+        silent.push(Wire::open(addr).await);
+    }
+    let asked = Instant::now();
+    assert_eq!(app.admin().get("/readyz").await.status, 200);
+    assert!(asked.elapsed() < Duration::from_secs(5), "before the first of the silent must leave: {asked:?}");
 }

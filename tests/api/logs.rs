@@ -47,6 +47,29 @@ async fn every_request_is_one_line_of_json() {
 }
 
 #[tokio::test]
+async fn the_line_of_a_request_that_is_a_users_names_the_user() {
+    let (home, db) = (Home::new(), TestDatabase::migrated().await);
+    let service = home.serve_on(&db).ready().await;
+    service.register_john().await;
+    service.me(&service.token().await).await.expect_json(200);
+    service.login(EMAIL, "WrongPass123").await.expect_refusal(401, "invalid_credentials");
+    let id = db.value::<uuid::Uuid>("SELECT user_id FROM users", &[]).await.to_string();
+    let exit = service.stop().await;
+    let requests: Vec<_> = lines(&exit.stderr).into_iter().filter(|line| line["message"] == "request").collect();
+    let users: Vec<_> = requests.iter().map(|line| line["user_id"].as_str()).collect();
+    assert_eq!(users, [Some(id.as_str()), Some(&id), Some(&id), None], "a wrong password does not tell whose it is");
+}
+
+#[tokio::test]
+async fn what_the_process_holds_is_in_no_core_dump() {
+    let (home, db) = (Home::new(), TestDatabase::migrated().await);
+    let service = home.serve_on(&db).ready().await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", service.program.pid)).unwrap();
+    let core = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().next(), Some("0"), "{limits}");
+}
+
+#[tokio::test]
 async fn nothing_of_anybody_is_logged_by_default() {
     nothing_of_anybody_is_logged_with("ROLLCALL__TELEMETRY__LOG_FILTER", "").await;
 }

@@ -244,6 +244,23 @@ async fn a_service_without_its_supervisor_is_not_live() {
     until("not live", async || admin.get("/livez").await.status == 503).await;
 }
 
+/// Signing and verifying read a snapshot; the actor only keeps it fresh.
+#[tokio::test]
+async fn tokens_are_signed_and_verified_without_their_actor() {
+    let app = TestApp::start().await;
+    app.register_john().await;
+    let token = app.token().await;
+    let handles = app.app.handles();
+    handles.users.cell().unwrap().try_get_supervisor().unwrap().kill();
+    until("no token actor", async || handles.tokens.cell().is_none_or(|cell| !is_up(&cell))).await;
+    let user = handles.tokens.verify(&token).unwrap();
+    assert_eq!(app.db.value::<uuid::Uuid>("SELECT user_id FROM users", &[]).await, user);
+}
+
+fn is_up(cell: &ractor::ActorCell) -> bool {
+    matches!(cell.get_status(), ractor::ActorStatus::Running | ractor::ActorStatus::Starting)
+}
+
 /// The parts that a service consists of; what is not among them may die unseen.
 #[tokio::test]
 async fn every_actor_and_loop_is_a_part() {
@@ -253,8 +270,20 @@ async fn every_actor_and_loop_is_a_part() {
         .lines()
         .filter_map(|line| line.strip_prefix("rollcall_restarts_total{part=\"")?.split('"').next())
         .collect();
-    let expected =
-        ["accept", "admin", "attempts", "audit", "hasher", "limits", "pool", "redis", "supervisor", "token", "user"];
+    let expected = [
+        "accept",
+        "admin",
+        "attempts",
+        "audit",
+        "hasher",
+        "limits",
+        "networks",
+        "pool",
+        "redis",
+        "supervisor",
+        "token",
+        "user",
+    ];
     assert_eq!(parts, expected);
 }
 

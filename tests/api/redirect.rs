@@ -53,8 +53,10 @@ async fn only_the_request_itself_says_where_it_goes() {
     )
     .await;
     assert_eq!(wire.answer().await.header("location"), Some("https://a.example//"));
-    wire.send("GET http://b.example/y HTTP/1.1\r\nhost: a.example\r\n\r\n").await;
-    assert_eq!(wire.answer().await.header("location"), Some("https://b.example/y"));
+    wire.send("GET http://a.example/y HTTP/1.1\r\nhost: a.example\r\n\r\n").await;
+    assert_eq!(wire.answer().await.header("location"), Some("https://a.example/y"));
+    wire.send("GET http://evil.example/y HTTP/1.1\r\nhost: a.example\r\n\r\n").await;
+    wire.answer().await.expect_refusal(400, "bad_host");
 }
 
 #[tokio::test]
@@ -128,4 +130,18 @@ async fn it_is_limited_as_the_rest_is() {
         }
     }
     assert!(refused >= 5, "{refused}");
+}
+
+#[tokio::test]
+async fn who_goes_on_over_the_limit_is_sent_away() {
+    let (_app, addr) = redirecting(&[("limits.other_per_second", "1"), ("limits.other_burst", "1")]).await;
+    let mut wire = Wire::open(addr).await;
+    for _ in 0..300 {
+        wire.send("GET / HTTP/1.1\r\nhost: a.example\r\n\r\n").await;
+        if wire.answer().await.header("connection") == Some("close") {
+            assert_eq!(wire.closed().await, b"");
+            return;
+        }
+    }
+    panic!("300 answers on one connection");
 }

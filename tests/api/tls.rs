@@ -291,3 +291,36 @@ async fn requests_under_way_are_answered_over_tls_when_it_stops() {
     assert!(ends_well(stream).await);
     assert_eq!(service.program.exit().await.code, Some(0));
 }
+
+#[tokio::test]
+async fn who_goes_on_over_the_limit_is_sent_away() {
+    let authority = Authority::new();
+    let app = secured(&authority, &[("limits.other_per_second", "1"), ("limits.other_burst", "1")]).await;
+    let stream = try_connect(app.addr, authority.client(&["h2"])).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let ended = tokio::spawn(connection);
+    let mut refused = 0;
+    while sender.ready().await.is_ok() {
+        let request = Request::get("https://localhost/").body(Empty::<Bytes>::new()).unwrap();
+        let Ok(answer) = soon("an answer", sender.send_request(request)).await else { break };
+        refused += u32::from(answer.status() == 429);
+        assert!(refused < 300, "300 refusals on one connection");
+    }
+    assert!(refused >= 200, "{refused}");
+    soon("the end", ended).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_network_that_begins_too_many_handshakes_is_left() {
+    let authority = Authority::new();
+    let app = secured(&authority, &[("limits.handshake_per_second", "1"), ("limits.handshake_burst", "3")]).await;
+    let begun = async || try_connect(app.addr, authority.client(&["http/1.1"])).await.is_ok();
+    let mut passed = 0;
+    for _ in 0..10 {
+        passed += u32::from(begun().await);
+    }
+    assert!((3..8).contains(&passed), "{passed}");
+    assert!(sample(&app.admin(), "rollcall_http_connections_refused_total").await > 0);
+    until("another token", begun).await;
+}

@@ -26,7 +26,6 @@ mod network;
 mod outage;
 mod pooler;
 mod refusals;
-mod replica;
 mod starts;
 mod timing;
 mod tls;

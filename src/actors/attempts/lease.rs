@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{AttemptError, AttemptsHandle, Reply};
 use crate::actors::batch::{Batch, Queue};
 use crate::domain::email;
+use crate::domain::network::Standing;
 
 /// What is counted: an account, as a keyed hash of whatever email was offered, and a network, as another.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,6 +97,15 @@ impl Reservation {
         handle: AttemptsHandle,
     ) -> Self {
         Self { key, lease, email: email.map(|text| recordable(&text)), network, handle }
+    }
+
+    /// What the account knows of the network, as the database says; a stranger where limits are off.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        match self.lease.as_ref().and_then(|lease| lease.place) {
+            Some(Place { known: true, .. }) => Standing::Known,
+            _ => Standing::Stranger,
+        }
     }
 
     /// Counts and records how it ended, on the account of `user` where there is one: both in one transaction, which has been

@@ -5,10 +5,8 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::mem;
 use std::time::Instant;
 
+use super::known::Known;
 use super::lease::Key;
-
-/// Accounts' networks of one generation at most: both together take some 2 MB.
-const KNOWN_MAX: usize = 16 * 1024;
 
 /// Longest line. All of them together hold no more than `server.max_in_flight` requests, which counts those apart that wait for hashes.
 const LINE_MAX: usize = 1_024;
@@ -19,36 +17,6 @@ pub(super) struct Lines<W> {
     /// Lines whose turn it is to ask; those that have ended or asked meanwhile among them.
     ready: VecDeque<Key>,
     known: Known,
-}
-
-/// Networks that have logged in to an account, as far as that was seen here of late. What is not seen while a generation fills up
-/// is forgotten; the database knows better, and says so when it is asked.
-#[derive(Default)]
-struct Known {
-    young: HashSet<Key>,
-    old: HashSet<Key>,
-}
-
-impl Known {
-    fn add(&mut self, key: Key) {
-        if self.young.len() >= KNOWN_MAX {
-            self.old = mem::take(&mut self.young);
-        }
-        self.young.insert(key);
-    }
-
-    fn has(&self, key: &Key) -> bool {
-        self.young.contains(key) || self.old.contains(key)
-    }
-
-    /// Puts a line among those whose turn it is.
-    fn queue(&self, ready: &mut VecDeque<Key>, key: Key) {
-        if self.has(&key) {
-            ready.push_front(key);
-        } else {
-            ready.push_back(key);
-        }
-    }
 }
 
 struct Line<W> {
@@ -67,13 +35,11 @@ enum Turn {
     Later(Instant),
 }
 
-impl<W> Default for Lines<W> {
-    fn default() -> Self {
-        Self { waiting: BTreeMap::new(), ready: VecDeque::new(), known: Known::default() }
-    }
-}
-
 impl<W> Lines<W> {
+    pub(super) fn new(known: Known) -> Self {
+        Self { waiting: BTreeMap::new(), ready: VecDeque::new(), known }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -86,7 +52,7 @@ impl<W> Lines<W> {
     /// Puts `waiter` at the end of its line, or gives it back where there is no room.
     pub(super) fn join(&mut self, key: Key, waiter: W) -> Result<(), W> {
         let line = self.waiting.entry(key).or_insert_with(|| {
-            self.known.queue(&mut self.ready, key);
+            queue(&self.known, &mut self.ready, key);
             Line { waiters: VecDeque::new(), turn: Turn::Ready }
         });
         if line.waiters.len() >= LINE_MAX {
@@ -128,7 +94,7 @@ impl<W> Lines<W> {
         if line.waiters.is_empty() {
             self.waiting.remove(&key);
         } else if line.turn == Turn::Ready {
-            self.known.queue(&mut self.ready, key);
+            queue(&self.known, &mut self.ready, key);
         }
     }
 
@@ -142,7 +108,7 @@ impl<W> Lines<W> {
                 Turn::Asking { again } => *again = true,
                 turn @ Turn::Later(_) => {
                     *turn = Turn::Ready;
-                    self.known.queue(&mut self.ready, *key);
+                    queue(&self.known, &mut self.ready, *key);
                 }
             }
         }
@@ -162,11 +128,20 @@ impl<W> Lines<W> {
             }
             if matches!(line.turn, Turn::Later(then) if then <= now) {
                 line.turn = Turn::Ready;
-                known.queue(ready, *key);
+                queue(known, ready, *key);
             }
             !line.waiters.is_empty() || matches!(line.turn, Turn::Asking { .. })
         });
         gone
+    }
+}
+
+/// Puts a line among those whose turn it is.
+fn queue(known: &Known, ready: &mut VecDeque<Key>, key: Key) {
+    if known.has(&key) {
+        ready.push_front(key);
+    } else {
+        ready.push_back(key);
     }
 }
 
@@ -185,7 +160,7 @@ mod tests {
     }
 
     fn joined(arrivals: &[(u8, u8, u32)]) -> Lines<u32> {
-        let mut lines = Lines::default();
+        let mut lines = Lines::new(Known::default());
         for (subject, source, waiter) in arrivals {
             lines.join(key(*subject, *source), *waiter).unwrap();
         }
@@ -213,17 +188,6 @@ mod tests {
         lines.wake(&[1; 32]);
         assert_eq!(taken(&mut lines), [(1, 9, vec![4])]);
         assert_eq!(taken(&mut lines), [(1, 1, vec![1])]);
-    }
-
-    #[test]
-    fn what_is_known_is_bounded_and_the_unseen_goes_first() {
-        let mut known = Known::default();
-        let numbered = |n: usize| Key { subject: [0; 32], source: (n as u128).to_be_bytes() };
-        for n in 0..5 * KNOWN_MAX {
-            known.add(numbered(n));
-        }
-        assert!(known.young.len() + known.old.len() <= 2 * KNOWN_MAX);
-        assert!(!known.has(&numbered(0)) && known.has(&numbered(5 * KNOWN_MAX - 1)));
     }
 
     #[test]
@@ -262,7 +226,7 @@ mod tests {
 
     #[test]
     fn lines_are_bounded() {
-        let mut lines = Lines::default();
+        let mut lines = Lines::new(Known::default());
         for n in 0..LINE_MAX {
             lines.join(key(1, 1), n).unwrap();
         }

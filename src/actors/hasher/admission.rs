@@ -17,9 +17,12 @@ const MARGIN_PERCENT: u128 = 85;
 pub(super) struct Admission {
     engines: Engines,
     max_wait: Duration,
-    verifies: AtomicU64,
+    known: AtomicU64,
+    strangers: AtomicU64,
     hashes: AtomicU64,
     running: AtomicU64,
+    /// Of the last 64 logins that began, a bit each: set where the network was known.
+    history: AtomicU64,
     /// Jobs that wait, and jobs that run.
     queued: AtomicUsize,
     busy: AtomicUsize,
@@ -27,8 +30,17 @@ pub(super) struct Admission {
 
 impl Admission {
     pub(super) fn new(engines: Engines, max_wait: Duration) -> Self {
-        let (verifies, hashes, running) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-        Self { engines, max_wait, verifies, hashes, running, queued: AtomicUsize::new(0), busy: AtomicUsize::new(0) }
+        Self {
+            engines,
+            max_wait,
+            known: AtomicU64::new(0),
+            strangers: AtomicU64::new(0),
+            hashes: AtomicU64::new(0),
+            running: AtomicU64::new(0),
+            history: AtomicU64::new(0),
+            queued: AtomicUsize::new(0),
+            busy: AtomicUsize::new(0),
+        }
     }
 
     /// A place among the waiting jobs; or how long the job would have to wait, where that is too long.
@@ -64,21 +76,41 @@ impl Admission {
         if queued + self.busy() < lanes {
             return Duration::ZERO;
         }
-        let (verifies, hashes) = (self.verifies.load(Ordering::Relaxed), self.hashes.load(Ordering::Relaxed));
-        let passing = u64::from(VERIFIES_PER_HASH);
-        let ahead = match class {
-            Class::Verify => verifies + hashes.min(verifies / passing),
-            Class::Hash => hashes + verifies.min(hashes * passing),
-        };
         let next_free = self.running.load(Ordering::Relaxed) / lanes.max(1) as u64;
-        let rounds = ahead.saturating_sub(own_rounds) + next_free;
+        let rounds = self.ahead(class, own_rounds) + next_free;
         let micros = u128::from(rounds) * 1_000_000 / u128::from(self.engines.rounds_per_second());
         Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
     }
 
+    /// The rounds of the jobs that wait and go before one of `class`, of which `own` are its own.
+    fn ahead(&self, class: Class, own: u64) -> u64 {
+        let waiting = |class| self.waiting(class).load(Ordering::Relaxed);
+        let (known, strangers, hashes) = (waiting(Class::Known), waiting(Class::Stranger), waiting(Class::Hash));
+        let passing = u64::from(VERIFIES_PER_HASH);
+        let logins = match class {
+            Class::Known => {
+                let known = known.saturating_sub(own);
+                known + strangers.min(known)
+            }
+            Class::Stranger => {
+                let strangers = strangers.saturating_sub(own);
+                strangers + strangers.min(known.max(self.passing(strangers)))
+            }
+            Class::Hash => return hashes.saturating_sub(own) + (known + strangers).min(hashes * passing),
+        };
+        logins + hashes.min((logins + own) / passing)
+    }
+
+    /// The rounds of logins from known networks that will come and pass so many of strangers', if things go on as they have.
+    fn passing(&self, strangers: u64) -> u64 {
+        let known = u64::from(self.history.load(Ordering::Relaxed).count_ones());
+        strangers * known / (u64::from(u64::BITS) - known).max(1)
+    }
+
     fn waiting(&self, class: Class) -> &AtomicU64 {
         match class {
-            Class::Verify => &self.verifies,
+            Class::Known => &self.known,
+            Class::Stranger => &self.strangers,
             Class::Hash => &self.hashes,
         }
     }
@@ -103,6 +135,13 @@ impl Place {
     /// The job waits no longer, it runs.
     pub(super) fn run(&mut self) {
         self.is_running = true;
+        if self.class != Class::Hash {
+            let known = u64::from(self.class == Class::Known);
+            let _ = self
+                .admission
+                .history
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |history| Some(history << 1 | known));
+        }
         self.admission.running.fetch_add(self.rounds, Ordering::Relaxed);
         self.admission.busy.fetch_add(1, Ordering::Relaxed);
         self.admission.queued.fetch_sub(1, Ordering::Release);
@@ -137,7 +176,7 @@ mod tests {
     }
 
     fn running(admission: &Arc<Admission>, cost: Cost) -> Place {
-        let mut place = admission.admit(Class::Verify, cost.rounds()).unwrap();
+        let mut place = admission.admit(Class::Stranger, cost.rounds()).unwrap();
         place.run();
         place
     }
@@ -146,7 +185,7 @@ mod tests {
     fn nobody_waits_while_a_lane_is_free() {
         let admission = admission(Duration::from_millis(1));
         let _busy = running(&admission, Cost::HIGHEST);
-        assert_eq!(admission.estimate(Class::Verify), Duration::ZERO);
+        assert_eq!(admission.estimate(Class::Stranger), Duration::ZERO);
     }
 
     /// None of them has reached a hasher when the last one is admitted or refused.
@@ -161,7 +200,7 @@ mod tests {
             let admission = admission(Duration::from_micros(u64::try_from(micros).unwrap()));
             // Each start measures the kernel anew.
             let expected = f64::from(room) * admission.engines.rounds_per_second() as f64 / rate as f64;
-            let crowd: Vec<_> = (0..256).map(|_| admission.admit(Class::Verify, cost.rounds())).collect();
+            let crowd: Vec<_> = (0..256).map(|_| admission.admit(Class::Stranger, cost.rounds())).collect();
             let admitted = crowd.iter().filter(|place| place.is_ok()).count();
             let (least, most) = (expected * 0.9 - 1.0, expected * 1.1 + f64::from(lanes) + 1.0);
             assert!((least..most).contains(&(admitted as f64)), "{admitted} of 256, with room for {expected}");
@@ -174,11 +213,11 @@ mod tests {
     fn a_job_that_would_wait_for_too_long_is_refused_with_its_wait() {
         let admission = admission(Duration::from_secs(1));
         let _busy = [running(&admission, Cost::LOWEST), running(&admission, Cost::LOWEST)];
-        let long = admission.admit(Class::Verify, Cost::HIGHEST.rounds()).unwrap();
-        let wait = admission.admit(Class::Verify, Cost::LOWEST.rounds()).unwrap_err();
+        let long = admission.admit(Class::Stranger, Cost::HIGHEST.rounds()).unwrap();
+        let wait = admission.admit(Class::Stranger, Cost::LOWEST.rounds()).unwrap_err();
         assert!(wait > Duration::from_mins(1), "{wait:?}");
         drop(long);
-        assert!(admission.admit(Class::Verify, Cost::LOWEST.rounds()).is_ok());
+        assert!(admission.admit(Class::Stranger, Cost::LOWEST.rounds()).is_ok());
     }
 
     #[test]
@@ -187,12 +226,49 @@ mod tests {
         let cost = Cost::new(20).unwrap();
         let _busy = [running(&admission, Cost::LOWEST), running(&admission, Cost::LOWEST)];
         let _hashes: Vec<_> = (0..9).map(|_| admission.admit(Class::Hash, cost.rounds()).unwrap()).collect();
-        let idle = admission.estimate(Class::Verify);
-        let _verifies: Vec<_> = (0..3).map(|_| admission.admit(Class::Verify, cost.rounds()).unwrap()).collect();
-        let (verify, hash) = (admission.estimate(Class::Verify), admission.estimate(Class::Hash));
+        let idle = admission.estimate(Class::Stranger);
+        let _verifies: Vec<_> = (0..3).map(|_| admission.admit(Class::Stranger, cost.rounds()).unwrap()).collect();
+        let (verify, hash) = (admission.estimate(Class::Stranger), admission.estimate(Class::Hash));
         assert!(idle < verify / 100, "registrations do not delay a login that waits alone: {idle:?} {verify:?}");
         // Four jobs ahead of a login, twelve ahead of a registration.
         let ratio = hash.as_secs_f64() / verify.as_secs_f64();
         assert!((2.9..3.1).contains(&ratio), "{verify:?} {hash:?}");
+    }
+
+    #[test]
+    fn a_storm_of_strangers_costs_known_networks_nothing() {
+        let admission = admission(Duration::from_secs(1));
+        let rounds = Cost::new(12).unwrap().rounds();
+        let _busy = [running(&admission, Cost::LOWEST), running(&admission, Cost::LOWEST)];
+        let mut storm = Vec::new();
+        while let Ok(place) = admission.admit(Class::Stranger, rounds) {
+            storm.push(place);
+        }
+        let refused = admission.estimate(Class::Stranger);
+        let calm = admission.estimate(Class::Known);
+        assert!(
+            admission.is_too_long(refused + Duration::from_millis(100)) && calm < refused / 20,
+            "{calm:?} {refused:?}"
+        );
+        let first = admission.admit(Class::Known, rounds).unwrap();
+        let second = admission.estimate(Class::Known);
+        // The first of them, and one stranger in turn.
+        let turn = Duration::from_micros(2_000_000 * rounds / admission.engines.rounds_per_second()) + calm;
+        assert!(second > calm && second < turn * 11 / 10, "{second:?} {turn:?}");
+        drop(first);
+    }
+
+    #[test]
+    fn strangers_are_told_of_the_known_ones_who_will_pass_them() {
+        let admission = admission(Duration::from_hours(1_000_000));
+        let rounds = Cost::new(20).unwrap().rounds();
+        let _busy = [running(&admission, Cost::LOWEST), running(&admission, Cost::LOWEST)];
+        let _strangers: Vec<_> = (0..4).map(|_| admission.admit(Class::Stranger, rounds).unwrap()).collect();
+        let alone = admission.estimate(Class::Stranger);
+        for _ in 0..64 {
+            admission.admit(Class::Known, Cost::LOWEST.rounds()).unwrap().run();
+        }
+        let passed = admission.estimate(Class::Stranger).as_secs_f64() / alone.as_secs_f64();
+        assert!((1.9..2.1).contains(&passed), "they have half of the time, never less: {passed}");
     }
 }

@@ -11,7 +11,7 @@ use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort};
 
 use super::admission::Place;
 use super::queue::Waiting;
-use super::sharing::Begun;
+use super::verification::Begun;
 use super::{Class, HasherError};
 use crate::config;
 use crate::hashing::Digest;

@@ -1,4 +1,6 @@
-//! The order of waiting jobs: logins before registrations, but never only logins; nobody's jobs not at all.
+//! The order of waiting jobs: logins before registrations, but never only logins; of logins, in turn, one from a network that
+//! its account knows and one from elsewhere, so that a storm of strangers costs the others next to nothing; nobody's jobs not
+//! at all.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,45 +14,63 @@ use crate::telemetry::Metrics;
 /// Logins that may pass a waiting registration before it gets its turn.
 pub(super) const VERIFIES_PER_HASH: u32 = 3;
 
-/// Two queues, of which the head of one is next.
+/// Three queues, of which the head of one is next.
 pub(super) struct Waiting {
-    verifies: VecDeque<Job<Class, Msg>>,
+    known: VecDeque<Job<Class, Msg>>,
+    strangers: VecDeque<Job<Class, Msg>>,
     hashes: VecDeque<Job<Class, Msg>>,
     /// Logins that have passed the first waiting registration.
     passed: u32,
+    /// Where both wait, a stranger's login is next: the last one was not.
+    is_strangers_turn: bool,
     metrics: Arc<Metrics>,
 }
 
 impl Waiting {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
         metrics.hash_queue_depth.set(0);
-        Self { verifies: VecDeque::new(), hashes: VecDeque::new(), passed: 0, metrics }
+        let (known, strangers, hashes) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
+        Self { known, strangers, hashes, passed: 0, is_strangers_turn: false, metrics }
     }
 
     fn next_class(&self) -> Class {
         let hash_is_due = self.passed >= VERIFIES_PER_HASH && !self.hashes.is_empty();
-        if self.verifies.is_empty() || hash_is_due { Class::Hash } else { Class::Verify }
+        match (self.known.is_empty(), self.strangers.is_empty()) {
+            (true, true) => Class::Hash,
+            _ if hash_is_due => Class::Hash,
+            (true, false) => Class::Stranger,
+            (false, false) if self.is_strangers_turn => Class::Stranger,
+            (false, _) => Class::Known,
+        }
     }
 
     fn pop(&mut self) -> Option<Job<Class, Msg>> {
-        let job = match self.next_class() {
-            Class::Hash => {
-                self.passed = 0;
-                self.hashes.pop_front()
-            }
-            Class::Verify => {
-                self.passed = if self.hashes.is_empty() { 0 } else { self.passed + 1 };
-                self.verifies.pop_front()
-            }
-        };
+        let class = self.next_class();
+        if class == Class::Hash || self.hashes.is_empty() {
+            self.passed = 0;
+        } else {
+            self.passed += 1;
+        }
+        if class != Class::Hash {
+            self.is_strangers_turn = class == Class::Known;
+        }
+        let job = self.queue(class).pop_front();
         self.metrics.hash_queue_depth.set(i64::try_from(self.len()).unwrap_or(i64::MAX));
         job
+    }
+
+    fn queue(&mut self, class: Class) -> &mut VecDeque<Job<Class, Msg>> {
+        match class {
+            Class::Known => &mut self.known,
+            Class::Stranger => &mut self.strangers,
+            Class::Hash => &mut self.hashes,
+        }
     }
 }
 
 impl Queue<Class, Msg> for Waiting {
     fn len(&self) -> usize {
-        self.verifies.len() + self.hashes.len()
+        self.known.len() + self.strangers.len() + self.hashes.len()
     }
 
     fn is_empty(&self) -> bool {
@@ -75,21 +95,19 @@ impl Queue<Class, Msg> for Waiting {
     fn peek(&self) -> Option<&Job<Class, Msg>> {
         match self.next_class() {
             Class::Hash => self.hashes.front(),
-            Class::Verify => self.verifies.front(),
+            Class::Known => self.known.front(),
+            Class::Stranger => self.strangers.front(),
         }
     }
 
     fn push_back(&mut self, job: Job<Class, Msg>) {
-        match job.key {
-            Class::Hash => self.hashes.push_back(job),
-            Class::Verify => self.verifies.push_back(job),
-        }
+        self.queue(job.key).push_back(job);
         self.metrics.hash_queue_depth.set(i64::try_from(self.len()).unwrap_or(i64::MAX));
     }
 
     fn remove_expired_items(&mut self, handler: &Option<Arc<dyn DiscardHandler<Class, Msg>>>) -> usize {
         let before = self.len();
-        for queue in [&mut self.verifies, &mut self.hashes] {
+        for queue in [&mut self.known, &mut self.strangers, &mut self.hashes] {
             queue.retain_mut(|job| {
                 let expired = job.is_expired();
                 if expired && let Some(handler) = handler {

@@ -1,15 +1,12 @@
 //! The statements that answer requests which have gathered.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::collections::HashMap;
 
 use deadpool_postgres::Pool;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::inbox::Batch;
-use super::replica::Replica;
 use super::store::Store;
 use super::{NewHash, NewRow, Reply, UserError};
 use crate::actors::batch::{self, Place};
@@ -17,13 +14,9 @@ use crate::database::statements::{Connection, Statements, Unavailable};
 use crate::domain::email::Email;
 use crate::domain::user::{Account, User};
 
-/// The share of a lookup's time that a standby may take: where it fails, the primary has the rest.
-const REPLICA_SHARE: u32 = 4;
-
 /// Runs statements and hands their answers out.
 pub(super) struct Batches {
     pub(super) pool: Pool,
-    pub(super) replica: Option<Arc<Replica>>,
     pub(super) statements: Statements,
 }
 
@@ -32,40 +25,12 @@ type Writes<K, T> = batch::Batch<K, Reply<T>>;
 impl Batches {
     pub(super) async fn find_by_id(&self, mut batch: Batch<Uuid, User>, _place: Place) {
         let ids: Vec<_> = batch.keys().copied().collect();
-        let (found, rest) = batch.wait(self.users_by_id(ids)).await;
-        batch.answer(found, |user| &user.id, rest);
-    }
-
-    /// The users of these ids that are found, and how it went with those that are not.
-    async fn users_by_id(&self, mut ids: Vec<Uuid>) -> (Vec<User>, Result<(), UserError>) {
-        let began = Instant::now();
-        let mut found = self.find_at_replica(&ids).await;
-        if !found.is_empty() {
-            // A standby lags: who is missing there may have registered just now.
-            let known: HashSet<_> = found.iter().map(|user| user.id).collect();
-            ids.retain(|id| !known.contains(id));
-            if ids.is_empty() {
-                return (found, Ok(()));
-            }
-        }
-        let left = self.statements.timeout().saturating_sub(began.elapsed());
         let lookup = async |store: Store<'_>| store.users_by_id(&ids).await;
-        let found_here = self.run_at(&self.pool, left, "find_by_id", ids.len(), lookup).await;
-        let rest = found_here.map(|users| found.extend(users));
-        (found, rest)
-    }
-
-    /// Those of `ids` that the standby knows: none where there is no standby, or it is away.
-    async fn find_at_replica(&self, ids: &[Uuid]) -> Vec<User> {
-        let Some(replica) = &self.replica else { return Vec::new() };
-        let Some(pool) = replica.pool(self.statements.timeout()) else { return Vec::new() };
-        let lookup = async |store: Store<'_>| store.users_by_id(ids).await;
-        let share = self.statements.timeout() / REPLICA_SHARE;
-        let found = self.run_at(pool, share, "find_by_id_at_replica", ids.len(), lookup).await;
-        found.unwrap_or_else(|_| {
-            replica.rest();
-            Vec::new()
-        })
+        let (found, rest) = match batch.wait(self.run("find_by_id", ids.len(), lookup)).await {
+            Ok(users) => (users, Ok(())),
+            Err(error) => (Vec::new(), Err(error)),
+        };
+        batch.answer(found, |user| &user.id, rest);
     }
 
     pub(super) async fn find_by_email(&self, mut batch: Batch<Email, Account>, _place: Place) {
@@ -117,18 +82,7 @@ impl Batches {
         size: usize,
         statement: impl AsyncFnOnce(Store<'_>) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, UserError> {
-        self.run_at(&self.pool, self.statements.timeout(), name, size, statement).await
-    }
-
-    async fn run_at<T>(
-        &self,
-        pool: &Pool,
-        limit: Duration,
-        name: &str,
-        size: usize,
-        statement: impl AsyncFnOnce(Store<'_>) -> Result<T, tokio_postgres::Error>,
-    ) -> Result<T, UserError> {
         let statement = async |connection: Connection<'_>| statement(Store(connection)).await;
-        Ok(self.statements.run_within(limit, pool, name, size, statement).await?)
+        Ok(self.statements.run(&self.pool, name, size, statement).await?)
     }
 }

@@ -5,14 +5,19 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
-use super::{Measured, costs};
+use super::{Measured, Wishes, costs};
 use crate::hashing::mcf::Cost;
 
 const SIZE: (u32, u32) = (1200, 420);
 const COLORS: [RGBColor; 2] = [RGBColor(178, 34, 34), RGBColor(30, 90, 160)];
 
 /// Draws into an SVG file.
-pub(super) fn write(path: &Path, measured: &[Measured], best: Measured, cost: Cost) -> Result<(), Box<dyn Error>> {
+pub(super) fn write(
+    path: &Path,
+    measured: &[Measured],
+    (best, cost): (Measured, Cost),
+    wishes: &Wishes,
+) -> Result<(), Box<dyn Error>> {
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
     let [rates, latencies, logins]: [_; 3] =
@@ -23,28 +28,50 @@ pub(super) fn write(path: &Path, measured: &[Measured], best: Measured, cost: Co
         &format!("hashes/s at cost {log_cost}, by lanes"),
         measured,
         SeriesLabelPosition::LowerRight,
-        |m| m.hashes_per_second(cost),
+        ("hashes/s", |m| m.hashes_per_second(cost)),
     )?;
     by_lanes(
         &latencies,
-        &format!("one hash in ms at cost {log_cost}, by lanes"),
+        &format!("one hash at cost {log_cost}, by lanes"),
         measured,
         SeriesLabelPosition::UpperLeft,
-        |m| m.latency_ms(cost),
+        ("ms, all lanes busy", |m| m.latency_ms(cost)),
     )?;
+    by_cost(&logins, best, wishes)?;
+    root.present()?;
+    Ok(())
+}
 
+/// Logins/s by cost, with a line at the rate that is wished for, and a mark at the cost that grants it.
+fn by_cost(
+    area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
+    best: Measured,
+    wishes: &Wishes,
+) -> Result<(), Box<dyn Error>> {
     let points: Vec<_> = costs().map(|cost| (i32::from(cost.log_rounds()), best.hashes_per_second(cost))).collect();
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return Ok(()) };
-    let mut chart = ChartBuilder::on(&logins)
+    let mut chart = ChartBuilder::on(area)
         .caption("logins/s, by cost", ("sans-serif", 18))
         .margin(12)
         .x_label_area_size(30)
         .y_label_area_size(60)
-        .build_cartesian_2d(first.0..last.0, (last.1 / 2.0..first.1 * 2.0).log_scale())?;
-    chart.configure_mesh().draw()?;
-    let [_, color] = COLORS;
+        .build_cartesian_2d(first.0..last.0, (last.1.min(wishes.rate()) / 2.0..first.1 * 2.0).log_scale())?;
+    chart.configure_mesh().x_desc("cost").y_desc("logins/s").draw()?;
+    let [mark, color] = COLORS;
     chart.draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)).point_size(3))?;
-    root.present()?;
+    let wished = [first.0, last.0].map(|cost| (cost, wishes.rate()));
+    chart
+        .draw_series(LineSeries::new(wished, mark.stroke_width(1)))?
+        .label(format!("{} logins/s wished", wishes.rate()))
+        .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], mark.stroke_width(1)));
+    if let Some(cost) = wishes.best_cost(best) {
+        let at = (i32::from(cost.log_rounds()), best.hashes_per_second(cost));
+        chart
+            .draw_series([Circle::new(at, 6, mark.stroke_width(2))])?
+            .label(format!("cost {} within {} ms", cost.log_rounds(), wishes.latency()))
+            .legend(move |(x, y)| Circle::new((x + 9, y), 5, mark.stroke_width(2)));
+    }
+    chart.configure_series_labels().position(SeriesLabelPosition::UpperRight).background_style(WHITE).draw()?;
     Ok(())
 }
 
@@ -54,7 +81,7 @@ fn by_lanes(
     caption: &str,
     measured: &[Measured],
     legend: SeriesLabelPosition,
-    value: impl Fn(&Measured) -> f64,
+    (unit, value): (&str, impl Fn(&Measured) -> f64),
 ) -> Result<(), Box<dyn Error>> {
     let most_lanes = measured.iter().map(|m| m.lanes).max().unwrap_or(1);
     let top = measured.iter().map(&value).fold(1.0, f64::max) * 1.1;
@@ -64,7 +91,7 @@ fn by_lanes(
         .x_label_area_size(30)
         .y_label_area_size(60)
         .build_cartesian_2d(1..i32::try_from(most_lanes)?, 0.0..top)?;
-    chart.configure_mesh().draw()?;
+    chart.configure_mesh().x_desc("lanes").y_desc(unit).draw()?;
     let mut engines: Vec<_> = measured.iter().map(|m| m.engines).collect();
     engines.dedup();
     for (count, color) in engines.into_iter().zip(COLORS) {

@@ -67,24 +67,25 @@ pub struct LoginData<'a> {
 pub(in crate::http) async fn handle(handles: &Handles, client: Client, mut fields: Fields) -> Result<Reply, Refusal> {
     let (email, password) = credentials(&mut fields)?;
     // In a storm, what the database would be asked for those who are turned away is time that hashes could have.
-    handles.hasher.expect_room()?;
+    handles.hasher.expect_room(|| handles.attempts.standing(&email, client.network))?;
     // Neither needs the other; what was read for a login that is refused was read in vain.
     let reserve = async { Ok::<_, Refusal>(handles.attempts.reserve(&email, client.network).await?) };
     let (attempt, account) = tokio::try_join!(reserve, find(handles, &email))?;
     let password = Password::offered(password);
     let stored = account.as_ref().map(|account| &account.password_hash);
-    let verification = handles.hasher.verify(&email, password.clone(), stored);
+    let verification = handles.hasher.verify(password.clone(), stored, attempt.standing());
     let verdict = resolve(attempt, verification, account.as_ref().map(|account| account.user.id)).await?;
     let (Verdict::Match { outdated }, Some(account)) = (verdict, account) else {
         return Err(Refusal::INVALID_CREDENTIALS);
     };
     let token = handles.tokens.sign(&account.user, OffsetDateTime::now_utc())?;
     let data = LoginData { token: &token, user: UserBody::from(&account.user) };
-    let reply = Reply::json(StatusCode::OK, &LoginReply { success: true, message: "Login successful", data });
+    let reply = Reply::json(StatusCode::OK, &LoginReply { success: true, message: "Login successful", data })?;
+    let reply = reply.to_user(account.user.id);
     if outdated {
         tokio::spawn(renew_hash(handles.clone(), client, account, password));
     }
-    reply
+    Ok(reply)
 }
 
 /// Both strings. An empty address is none at all; an empty password is a wrong one.

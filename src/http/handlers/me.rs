@@ -30,5 +30,6 @@ pub(in crate::http) async fn handle(handles: &Handles, head: Parts) -> Result<Re
     let user_id = handles.tokens.verify(bearer::token(&head.headers)?)?;
     drop(head);
     let user = handles.users.find_by_id(user_id).await?.ok_or(Refusal::INVALID_TOKEN)?;
-    Reply::json(StatusCode::OK, &MeReply { success: true, data: UserBody::from(&user) })
+    let reply = Reply::json(StatusCode::OK, &MeReply { success: true, data: UserBody::from(&user) })?;
+    Ok(reply.to_user(user.id))
 }

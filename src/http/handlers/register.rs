@@ -62,5 +62,5 @@ pub(in crate::http) async fn handle(handles: &Handles, client: Client, mut field
     let registration = Registration { name, email, password_hash, network: client.network };
     let user = handles.users.insert(registration).await?;
     let body = RegisterReply { success: true, message: "User registered successfully", data: UserBody::from(&user) };
-    Reply::json(StatusCode::CREATED, &body)
+    Ok(Reply::json(StatusCode::CREATED, &body)?.to_user(user.id))
 }

@@ -10,10 +10,12 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
 use tokio::time::{interval, timeout};
 
 use super::Connections;
 use crate::config;
+use crate::http::service::RateRefusals;
 use crate::http::wire::Wire;
 
 /// Streams that may be open.
@@ -42,7 +44,7 @@ pub(super) fn builder(config: &config::Server) -> Builder {
 }
 
 impl Connections {
-    /// Serves one. Where nothing was asked for a while it is told to go, and has until `server.drain_timeout_ms` to take what
+    /// Serves one. Where nothing was asked for a while, or rate limits have refused too much, it is told to go, and has until `server.drain_timeout_ms` to take what
     /// it has asked for.
     pub(super) async fn serve_http2<S>(&self, wire: Wire<S>, peer: IpAddr) -> Result<(), hyper::Error>
     where
@@ -51,16 +53,26 @@ impl Connections {
         let service = Arc::clone(&self.service);
         let asked = Arc::new(AtomicBool::new(true));
         let asking = Arc::clone(&asked);
+        let refused = Arc::new((RateRefusals::default(), Notify::new()));
+        let refusing = Arc::clone(&refused);
         let respond = move |request| {
-            let service = Arc::clone(&service);
+            let (service, refused) = (Arc::clone(&service), Arc::clone(&refusing));
             asking.store(true, Ordering::Relaxed);
-            async move { Ok::<_, Infallible>(service.answer(request, peer).await) }
+            async move {
+                let response = service.answer(request, peer).await;
+                let (refusals, too_many) = &*refused;
+                if refusals.are_too_many_with(&response) {
+                    too_many.notify_one();
+                }
+                Ok::<_, Infallible>(response)
+            }
         };
         let mut connection = self.http2.serve_connection(TokioIo::new(wire), service_fn(respond));
         let mut looks = interval(self.header_timeout);
         loop {
             tokio::select! {
                 ended = &mut connection => return ended,
+                () = refused.1.notified() => break,
                 _ = looks.tick() => if !asked.swap(false, Ordering::Relaxed) { break },
                 () = self.closing.cancelled() => {
                     Pin::new(&mut connection).graceful_shutdown();

@@ -52,6 +52,20 @@ async fn a_pruning_is_told_of_in_the_log_at_once_and_the_log_holds() {
 }
 
 #[tokio::test]
+async fn an_event_that_is_dated_in_the_future_does_not_stop_prunings() {
+    let app = app().await;
+    let event = "INSERT INTO audit_events (kind, happened_at) VALUES ('login_failed', now()";
+    app.db
+        .run(&format!("{event} - INTERVAL '9 days'); {event} + INTERVAL '9 years'); {event} - INTERVAL '8 days')"))
+        .await;
+    app.db.run("INSERT INTO audit_events (kind) VALUES ('login_failed')").await;
+    sealed(&app.db, 4).await;
+    let pruned = log(&app.db).await.prune(OffsetDateTime::now_utc() - Duration::days(1)).await.unwrap();
+    assert_eq!((pruned.removed, pruned.start.sequence), (3, 3));
+    assert!(verdict(&app.db).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_pruning_that_removes_nothing_adds_nothing() {
     let db = five_events().await;
     let pruned = log(&db).await.prune(OffsetDateTime::now_utc() - Duration::days(1)).await.unwrap();

@@ -51,6 +51,7 @@ impl TestApp {
             ("limits.profile_burst", "1000000"),
             ("limits.other_burst", "1000000"),
             ("limits.docs_burst", "1000000"),
+            ("limits.handshake_burst", "1000000"),
         ];
         settings.extend_from_slice(overrides);
         soon("a start", App::start(Config::with(&settings).unwrap())).await

@@ -140,11 +140,6 @@ impl Server {
         standby
     }
 
-    /// Waits until its standbys have all that it has.
-    pub async fn is_followed(&self) {
-        until("an equal standby", async || self.sees_standby("replay_lsn = pg_current_wal_lsn()").await).await;
-    }
-
     /// Makes every commit wait until a standby has it too.
     pub async fn replicate_synchronously(&self) {
         let admin = self.admin().await;
