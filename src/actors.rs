@@ -22,6 +22,7 @@ use crate::config;
 use crate::domain::pseudonym::Pseudonyms;
 use crate::hashing::engine::Engines;
 use crate::telemetry::{Health, Metrics};
+use supervisor::Child;
 
 pub use attempts::AttemptsHandle;
 pub use audit::AuditHandle;
@@ -103,24 +104,49 @@ impl<M: Message> Current<M> {
     }
 }
 
-/// Starts all actors under one supervisor; stopping the returned one stops them all.
-///
-/// # Errors
-/// Where one of them does not start.
-pub async fn start(
-    config: &config::Config,
-    keyring: Keyring,
-    pseudonyms: &Arc<Pseudonyms>,
-    pool: Pool,
-    engines: Engines,
-    (metrics, health): (&Arc<Metrics>, &Arc<Health>),
-) -> Result<(Handles, ActorCell), SpawnErr> {
+/// What actors are built from.
+#[derive(Debug)]
+pub struct Supplies {
+    /// Keys of tokens.
+    pub keyring: Keyring,
+    /// Makes pseudonyms.
+    pub pseudonyms: Arc<Pseudonyms>,
+    /// Connections to the database.
+    pub pool: Pool,
+    /// Hash threads.
+    pub engines: Engines,
+    /// The service's metrics.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Actors that do not run yet.
+#[derive(Debug)]
+pub struct Troupe {
+    /// What asks them.
+    pub handles: Handles,
+    children: Vec<Child>,
+}
+
+/// Makes the handles of all actors, and what starts them.
+#[must_use]
+pub fn build(config: &config::Config, supplies: Supplies) -> Troupe {
+    let Supplies { keyring, pseudonyms, pool, engines, metrics } = supplies;
+    let (pseudonyms, metrics) = (&pseudonyms, &metrics);
     let (attempts, attempts_part) = attempts::part(pool.clone(), config, Arc::clone(pseudonyms), metrics);
     let (audit, audit_part) = audit::part(pool.clone(), config, pseudonyms, metrics);
     let (users, user_part) = user::part(pool, &config.database, pseudonyms, metrics);
     let (hasher, hasher_part) = hasher::part(engines, &config.hashing, metrics);
     let (tokens, token_part) = token::part(keyring);
-    let parts = vec![user_part, attempts_part, hasher_part, token_part, audit_part];
-    let supervisor = supervisor::start(parts, Arc::clone(health)).await?;
-    Ok((Handles { users, attempts, hasher, tokens, audit }, supervisor))
+    let children = vec![user_part, attempts_part, hasher_part, token_part, audit_part];
+    Troupe { handles: Handles { users, attempts, hasher, tokens, audit }, children }
+}
+
+impl Troupe {
+    /// Starts them under one supervisor; stopping that stops them all.
+    ///
+    /// # Errors
+    /// Where one of them does not start.
+    pub async fn start(self, health: &Arc<Health>) -> Result<ActorCell, SpawnErr> {
+        supervisor::start(self.children, Arc::clone(health)).await
+    }
 }

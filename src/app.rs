@@ -2,18 +2,16 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ractor::ActorCell;
+use deadpool_postgres::Pool;
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::actors::{self, Handles, Keyring, KeyringError};
+use crate::actors::{self, Handles, Keyring, KeyringError, Supplies};
 use crate::config::{Config, Telemetry};
 use crate::database::keys::KeyStore;
 use crate::database::migrations::{self, Outcome};
@@ -24,16 +22,20 @@ use crate::http::admin::{self, Admin};
 use crate::http::gate::Gate;
 use crate::http::limits::Limits;
 use crate::http::limits::shared::SharedError;
+use crate::http::router::Router;
 use crate::http::server;
 use crate::http::service::Service;
 use crate::http::tls::{Tls, TlsError};
 use crate::telemetry::{Health, Metrics, TelemetryError};
 
 mod descriptors;
+pub mod features;
 mod front;
+mod running;
 mod secret;
 
 use front::Front;
+use running::Running;
 pub use secret::SecretError;
 
 /// Longest wait for the table of keys, whatever `database.timeout_ms` is: every replica shall have read it several times
@@ -79,7 +81,7 @@ pub enum AppError {
     Assembly(String),
 }
 
-/// A service that listens.
+/// A service that listens. Dropped, it ends at once.
 #[derive(Debug)]
 pub struct App {
     addr: SocketAddr,
@@ -89,11 +91,16 @@ pub struct App {
     handles: Handles,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
-    database: Database,
-    supervisor: ActorCell,
-    stop: oneshot::Sender<()>,
-    server: JoinHandle<()>,
-    helpers: Vec<JoinHandle<()>>,
+    running: Running,
+}
+
+/// What a start has before there is a database.
+struct Ground {
+    config: Config,
+    metrics: Arc<Metrics>,
+    front: Front,
+    admin_listener: Option<TcpListener>,
+    engines: JoinHandle<Result<Engines, StartError>>,
 }
 
 impl App {
@@ -114,68 +121,83 @@ impl App {
         let engines = tokio::task::spawn_blocking(move || Engines::start(&hashing, panics));
         let mut database = Database::open(&config.database, &config.data_dir).await?;
         database.keep_running(metrics.db_restarts.clone());
-        match Self::assemble(&config, front, admin_listener, &database, engines, metrics).await {
-            Ok(parts) => Ok(parts.into_app(database)),
+        let ground = Ground { config, metrics, front, admin_listener, engines };
+        let (pool, is_private) = (database.pool.clone(), database.is_private());
+        let mut running = Running::default();
+        running.add(|| database.close());
+        match Self::assemble(ground, (pool, is_private), &mut running).await {
+            Ok(parts) => Ok(Self { running, ..parts }),
             Err(error) => {
-                database.close().await;
+                running.stop().await;
                 Err(error)
             }
         }
     }
 
     async fn assemble(
-        config: &Config,
-        front: Front,
-        admin_listener: Option<TcpListener>,
-        database: &Database,
-        engines: JoinHandle<Result<Engines, StartError>>,
-        metrics: Arc<Metrics>,
-    ) -> Result<Parts, AppError> {
-        let pool = database.pool.clone();
+        ground: Ground,
+        (pool, is_private): (Pool, bool),
+        running: &mut Running,
+    ) -> Result<Self, AppError> {
+        let Ground { config, metrics, front, admin_listener, engines } = ground;
         let health = Health::new(&metrics);
         // What the configuration alone decides comes before the first change to the database.
-        let pseudonyms = Arc::new(pseudonyms(config, database)?);
+        let secret = signing_secret(&config, is_private)?;
+        let pseudonyms = Arc::new(pseudonyms(&config, &secret));
         let limits = Arc::new(Limits::new(&config.limits, Arc::clone(&pseudonyms), &metrics)?);
-        migrate(database).await?;
-        let keyring = open_keyring(config, database, &metrics).await?;
-        // What may fail comes before the actors, which somebody would have to stop.
-        let engines = engines.await.map_err(|error| AppError::Assembly(error.to_string()))??;
-        let (handles, supervisor) =
-            actors::start(config, keyring, &pseudonyms, pool.clone(), engines, (&metrics, &health))
-                .await
-                .map_err(|error| AppError::Assembly(error.to_string()))?;
+        migrate(&pool).await?;
+        let keyring = open_keyring(&config, &secret, &pool, &metrics).await?;
+        let engines = engines.await.map_err(assembly)??;
+        let supplies = Supplies { keyring, pseudonyms, pool: pool.clone(), engines, metrics: Arc::clone(&metrics) };
+        let troupe = actors::build(&config, supplies);
+        let handles = troupe.handles.clone();
+        let router = Router::new(features::endpoints(&handles, &config), &limits).map_err(assembly)?;
+        running.add_supervisor(troupe.start(&health).await.map_err(assembly)?);
+        let audit = handles.audit.clone();
+        running.add(|| async move { audit.flush().await });
         limits.open().await;
-        let gate = Gate::new(config, Arc::clone(&limits));
-        let service = Service::new(handles.clone(), gate, Arc::clone(&metrics), &config.server).map_err(|error| {
-            supervisor.stop(None);
-            AppError::Assembly(error.to_string())
-        })?;
-        let service = Arc::new(service);
-        let (addr, redirect_addr, tls) = (front.addr, front.redirect_addr(), front.tls());
-        let admin_addr = admin_listener.as_ref().and_then(|listener| listener.local_addr().ok());
-        let (stop, stopped) = oneshot::channel();
-        let (server, mut helpers) = front.serve(&service, config, &health, stopped);
-        let (kept, spare) = (config.database.pool_kept, pool.clone());
-        helpers.push(tokio::spawn(health.part("pool").keep_running(move || database::shrink(spare.clone(), kept))));
-        let swept = Arc::clone(&limits);
-        helpers.push(tokio::spawn(health.part("limits").keep_running(move || Arc::clone(&swept).sweep())));
-        helpers.push(tokio::spawn(health.part("redis").keep_running(move || Arc::clone(&limits).follow_redis())));
+        let gate = Gate::new(&config, Arc::clone(&limits));
+        let record = Box::new(handles.audit.clone());
+        let service = Arc::new(Service::new(router, gate, record, Arc::clone(&metrics), &config.server));
+        let app = Self {
+            addr: front.addr,
+            admin_addr: admin_listener.as_ref().and_then(|listener| listener.local_addr().ok()),
+            redirect_addr: front.redirect_addr(),
+            tls: front.tls(),
+            handles,
+            metrics,
+            health,
+            running: Running::default(),
+        };
+        app.keep_up(running, limits, (pool.clone(), config.database.pool_kept));
         if let Some(listener) = admin_listener {
-            let admin = Admin {
-                service,
-                hasher: handles.hasher.clone(),
-                metrics: Arc::clone(&metrics),
-                health: Arc::clone(&health),
-                pool,
-                tls: tls.clone(),
-                probe: tokio::sync::Mutex::default(),
-            };
-            let (part, admin) = (health.part("admin"), Arc::new(admin));
-            helpers.push(tokio::spawn(async move {
-                part.keep_running(|| admin::serve(&listener, Arc::clone(&admin))).await;
-            }));
+            running.add_task(app.serve_admin(listener, Arc::clone(&service), pool));
         }
-        Ok(Parts { addr, admin_addr, redirect_addr, tls, handles, metrics, health, supervisor, stop, server, helpers })
+        front.serve(&service, &config, &app.health, running);
+        Ok(app)
+    }
+
+    /// Starts the loops that throw away what is not needed any more, and the one that follows Redis.
+    fn keep_up(&self, running: &mut Running, limits: Arc<Limits>, (pool, kept): (Pool, usize)) {
+        let part = |name| self.health.part(name);
+        running.add_task(tokio::spawn(part("pool").keep_running(move || database::shrink(pool.clone(), kept))));
+        let swept = Arc::clone(&limits);
+        running.add_task(tokio::spawn(part("limits").keep_running(move || Arc::clone(&swept).sweep())));
+        running.add_task(tokio::spawn(part("redis").keep_running(move || Arc::clone(&limits).follow_redis())));
+    }
+
+    fn serve_admin(&self, listener: TcpListener, service: Arc<Service>, pool: Pool) -> JoinHandle<()> {
+        let admin = Arc::new(Admin {
+            service,
+            hasher: self.handles.hasher.clone(),
+            metrics: Arc::clone(&self.metrics),
+            health: Arc::clone(&self.health),
+            pool,
+            tls: self.tls.clone(),
+            probe: tokio::sync::Mutex::default(),
+        });
+        let part = self.health.part("admin");
+        tokio::spawn(async move { part.keep_running(|| admin::serve(&listener, Arc::clone(&admin))).await })
     }
 
     /// Where it listens.
@@ -228,51 +250,12 @@ impl App {
 
     /// Answers what was accepted, then stops the actors, then the database if it is the service's own.
     pub async fn stop(self) {
-        let _ = self.stop.send(());
-        let _ = self.server.await;
-        for helper in &self.helpers {
-            helper.abort();
-        }
-        self.handles.audit.flush().await;
-        self.supervisor.stop(None);
-        self.database.close().await;
+        self.running.stop().await;
     }
 }
 
-/// An [`App`] but for its database.
-struct Parts {
-    addr: SocketAddr,
-    admin_addr: Option<SocketAddr>,
-    redirect_addr: Option<SocketAddr>,
-    tls: Option<Arc<Tls>>,
-    handles: Handles,
-    metrics: Arc<Metrics>,
-    health: Arc<Health>,
-    supervisor: ActorCell,
-    stop: oneshot::Sender<()>,
-    server: JoinHandle<()>,
-    helpers: Vec<JoinHandle<()>>,
-}
-
-impl Parts {
-    fn into_app(self, database: Database) -> App {
-        let Self { addr, admin_addr, redirect_addr, tls, handles, metrics, health, supervisor, stop, server, helpers } =
-            self;
-        App {
-            addr,
-            admin_addr,
-            redirect_addr,
-            tls,
-            handles,
-            metrics,
-            health,
-            database,
-            supervisor,
-            stop,
-            server,
-            helpers,
-        }
-    }
+fn assembly(error: impl std::fmt::Display) -> AppError {
+    AppError::Assembly(error.to_string())
 }
 
 /// Whether there is a secret, or can be.
@@ -315,9 +298,9 @@ fn open_admin(config: &Telemetry) -> Result<Option<TcpListener>, AppError> {
     }
 }
 
-async fn migrate(database: &Database) -> Result<(), AppError> {
+async fn migrate(pool: &Pool) -> Result<(), AppError> {
     let to_version = migrations::LATEST;
-    match migrations::run(&database.pool).await.map_err(DatabaseError::from)? {
+    match migrations::run(pool).await.map_err(DatabaseError::from)? {
         Outcome::UpToDate => tracing::debug!(version = to_version, "the schema is up to date"),
         Outcome::Adopted => tracing::info!(to_version, "the existing users are adopted"),
         Outcome::Migrated { from } => {
@@ -330,23 +313,30 @@ async fn migrate(database: &Database) -> Result<(), AppError> {
 /// Reads the keys that tokens are signed and checked with.
 ///
 /// # Errors
-/// [`AppError::Secret`], [`AppError::Keys`].
-pub async fn open_keyring(config: &Config, database: &Database, metrics: &Arc<Metrics>) -> Result<Keyring, AppError> {
-    let secret = signing_secret(config, database.is_private(), &config.data_dir)?;
-    let store = KeyStore::new(database.pool.clone(), config.database.timeout.min(KEYS_TIMEOUT));
-    Ok(Keyring::open(&secret, &config.tokens, store, metrics).await?)
+/// [`AppError::Keys`].
+pub async fn open_keyring(
+    config: &Config,
+    secret: &SecretString,
+    pool: &Pool,
+    metrics: &Arc<Metrics>,
+) -> Result<Keyring, AppError> {
+    let store = KeyStore::new(pool.clone(), config.database.timeout.min(KEYS_TIMEOUT));
+    Ok(Keyring::open(secret, &config.tokens, store, metrics).await?)
 }
 
 /// Under the secret, which all replicas share.
-fn pseudonyms(config: &Config, database: &Database) -> Result<Pseudonyms, SecretError> {
-    let secret = signing_secret(config, database.is_private(), &config.data_dir)?;
-    Ok(Pseudonyms::new(secret.expose_secret().as_bytes(), config.audit.emails, config.audit.addresses))
+fn pseudonyms(config: &Config, secret: &SecretString) -> Pseudonyms {
+    Pseudonyms::new(secret.expose_secret().as_bytes(), config.audit.emails, config.audit.addresses)
 }
 
-fn signing_secret(config: &Config, is_private: bool, data_dir: &Path) -> Result<SecretString, SecretError> {
+/// The secret that tokens are signed with: the configured one, or else one that is kept beside the private cluster.
+///
+/// # Errors
+/// [`SecretError`].
+pub fn signing_secret(config: &Config, is_private: bool) -> Result<SecretString, SecretError> {
     match &config.tokens.secret {
         Some(secret) => Ok(secret.clone()),
-        None if is_private => secret::keep(data_dir),
+        None if is_private => secret::keep(&config.data_dir),
         None => Err(SecretError::Missing),
     }
 }

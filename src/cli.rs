@@ -12,12 +12,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tracing::Level;
 
-use crate::app::AppError;
+use crate::app::{AppError, features};
 use crate::config::{Config, ConfigError, DEFAULTS};
 use crate::database::audit::AuditError;
 use crate::database::keys::KeyStoreError;
 use crate::database::{Database, DatabaseError, migrations};
-use crate::http::docs;
 use crate::telemetry::{self, TelemetryError};
 
 /// User registration and authentication over HTTP.
@@ -97,7 +96,7 @@ pub fn run() -> ExitCode {
 impl Cli {
     fn execute(self) -> Result<(), CliError> {
         match self.command.unwrap_or(Command::Serve) {
-            Command::Openapi => print(&docs::openapi_json().map_err(|error| CliError::Output(error.to_string()))?),
+            Command::Openapi => print(&features::openapi_json()?),
             Command::Defaults => {
                 // A file that is given and cannot be read is a mistake here too.
                 self.config.as_deref().map(|file| Config::load(Some(file))).transpose()?;

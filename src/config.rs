@@ -201,7 +201,7 @@ pub enum ConfigError {
     #[error("{key} ({origin}) {mend}")]
     Value {
         /// The key, as `section.key`.
-        key: &'static str,
+        key: String,
         /// Where the value was given.
         origin: String,
         /// What it must be.

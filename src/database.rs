@@ -147,6 +147,16 @@ impl Database {
     }
 }
 
+/// A pool that leads nowhere, for parts that are built and never run.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub fn unconnected(config: &config::Database) -> Result<Pool, DatabaseError> {
+    let mut settings = tokio_postgres::Config::new();
+    settings.host("nowhere.invalid");
+    pool::build(settings, config)
+}
+
 fn parse_url(url: &str, key: &'static str) -> Result<tokio_postgres::Config, DatabaseError> {
     url.parse().map_err(|error| DatabaseError::Url { key, cause: root_cause(&error) })
 }

@@ -10,6 +10,7 @@ pub mod client;
 mod clock;
 pub mod cors;
 pub mod docs;
+pub mod endpoint;
 pub mod error;
 mod etag;
 pub mod gate;

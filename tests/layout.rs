@@ -38,7 +38,8 @@ const HOMES: [(&[&str], &[&str]); 13] = [
             "actors/user",
             "actors/attempts",
             "actors/audit",
-            // The pool on its way to the user actor.
+            // The pool on its way to the actors.
+            "app.rs",
             "actors.rs",
             // The pool whose state the admin listener tells.
             "http/admin.rs",

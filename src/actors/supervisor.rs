@@ -19,6 +19,12 @@ pub(super) struct Child {
     spawn: Box<dyn Fn(ActorCell) -> Spawning + Send + Sync>,
 }
 
+impl std::fmt::Debug for Child {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Child({})", self.name)
+    }
+}
+
 impl Child {
     /// `spawn` starts the actor linked to the given supervisor and tells its handle of it.
     pub(super) fn new<F>(name: &'static str, spawn: impl Fn(ActorCell) -> F + Send + Sync + 'static) -> Self

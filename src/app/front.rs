@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
+use super::running::{Running, Task};
 use super::{AppError, bind};
 use crate::config::Config;
 use crate::http::limits::local::Buckets;
@@ -48,39 +48,35 @@ impl Front {
         self.tls.as_ref().map(|(tls, _)| Arc::clone(tls))
     }
 
-    /// Serves until `stopped`; gives what ends by itself then, and what is to be aborted after that.
-    pub(super) fn serve(
-        self,
-        service: &Arc<Service>,
-        config: &Config,
-        health: &Arc<Health>,
-        stopped: oneshot::Receiver<()>,
-    ) -> (JoinHandle<()>, Vec<JoinHandle<()>>) {
+    /// Serves from now on. What is accepted is answered before the rest of `running` stops.
+    pub(super) fn serve(self, service: &Arc<Service>, config: &Config, health: &Arc<Health>, running: &mut Running) {
         let networks = networks(config, service.metrics());
         let (tls, upkeep) = self.tls.unzip();
-        let entrance = Entrance { tls: tls.clone(), networks: networks.clone() };
-        let stop = (health.part("accept"), stopped);
-        let server = server::serve(self.listener, entrance, Arc::clone(service), config.server.clone(), stop);
-        let mut helpers = Vec::new();
         if let Some(networks) = networks.clone() {
             let part = health.part("networks");
-            helpers.push(tokio::spawn(part.keep_running(move || Arc::clone(&networks).sweep())));
+            running.add_task(tokio::spawn(part.keep_running(move || Arc::clone(&networks).sweep())));
         }
         if let Some(upkeep) = upkeep {
-            let upkeep = Arc::new(upkeep);
-            let part = health.part("certificate");
-            helpers.push(tokio::spawn(part.keep_running(move || Arc::clone(&upkeep).run())));
+            let (part, upkeep) = (health.part("certificate"), Arc::new(upkeep));
+            running.add_task(tokio::spawn(part.keep_running(move || Arc::clone(&upkeep).run())));
         }
+        let entrance = Entrance { tls: tls.clone(), networks: networks.clone() };
         if let (Some(listener), Some(tls)) = (self.redirect, tls) {
             let port = config.server.https.redirect_port.unwrap_or_else(|| self.addr.port());
             let redirect = Arc::new(Redirect { service: Arc::clone(service), tls, networks, port });
-            let redirecting = health.part("redirect");
-            let config = config.server.clone();
-            helpers.push(tokio::spawn(async move {
-                redirecting.keep_running(|| redirect::serve(&listener, Arc::clone(&redirect), &config)).await;
+            let (part, config) = (health.part("redirect"), config.server.clone());
+            running.add_task(tokio::spawn(async move {
+                part.keep_running(|| redirect::serve(&listener, Arc::clone(&redirect), &config)).await;
             }));
         }
-        (tokio::spawn(server), helpers)
+        let (stop, stopped) = oneshot::channel();
+        let accepting = (health.part("accept"), stopped);
+        let server = server::serve(self.listener, entrance, Arc::clone(service), config.server.clone(), accepting);
+        let mut server = Task(tokio::spawn(server));
+        running.add(|| async move {
+            let _ = stop.send(());
+            let _ = (&mut server.0).await;
+        });
     }
 }
 

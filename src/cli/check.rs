@@ -77,7 +77,8 @@ async fn check_keys(config: &Config, database: &Database, metrics: &Arc<Metrics>
     if migrations::version(&database.pool).await.map_err(DatabaseError::from)? != migrations::LATEST {
         return Ok("not looked at before the schema is up to date".to_owned());
     }
-    let keyring = app::open_keyring(config, database, metrics).await?;
+    let secret = app::signing_secret(config, database.is_private()).map_err(AppError::from)?;
+    let keyring = app::open_keyring(config, &secret, &database.pool, metrics).await?;
     Ok(format!("good ({})", keyring.describe()))
 }
 

@@ -145,7 +145,7 @@ fn acme(layers: &Layers) -> Result<Option<Acme>, ConfigError> {
     Ok(Some(Acme { domains, contact, directory_url, ca_file, challenge }).filter(|acme| !acme.domains.is_empty()))
 }
 
-fn path(layers: &Layers, key: &'static str) -> Result<Option<PathBuf>, ConfigError> {
+fn path(layers: &Layers, key: &str) -> Result<Option<PathBuf>, ConfigError> {
     Ok(Some(layers.text(key)?).filter(|path| !path.is_empty()).map(PathBuf::from))
 }
 

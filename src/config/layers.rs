@@ -80,7 +80,11 @@ impl Layers {
                 "false" | "0" | "no" | "off" | "" => {}
                 _ => {
                     let mend = "is set from DEBUG, which must be True or False".to_owned();
-                    return Err(ConfigError::Value { key: "telemetry.log_filter", origin: origin.clone(), mend });
+                    return Err(ConfigError::Value {
+                        key: "telemetry.log_filter".to_owned(),
+                        origin: origin.clone(),
+                        mend,
+                    });
                 }
             }
         }
@@ -122,17 +126,17 @@ impl Layers {
     }
 
     /// The string at `key`.
-    pub(super) fn text(&self, key: &'static str) -> Result<&str, ConfigError> {
+    pub(super) fn text(&self, key: &str) -> Result<&str, ConfigError> {
         self.value(key).and_then(Value::as_str).ok_or_else(|| self.refuse(key, "must be a string".to_owned()))
     }
 
     /// The string at `key`, where it is not empty.
-    pub(super) fn secret(&self, key: &'static str) -> Result<Option<SecretString>, ConfigError> {
+    pub(super) fn secret(&self, key: &str) -> Result<Option<SecretString>, ConfigError> {
         self.text(key).map(|text| (!text.is_empty()).then(|| SecretString::from(text)))
     }
 
     /// The items at `key`: of a list of strings, or of one string, which commas separate.
-    pub(super) fn list(&self, key: &'static str) -> Result<Vec<&str>, ConfigError> {
+    pub(super) fn list(&self, key: &str) -> Result<Vec<&str>, ConfigError> {
         if let Some(items) = self.value(key).and_then(Value::as_array) {
             let texts = items.iter().map(|item| item.as_str().map(str::trim)).collect::<Option<_>>();
             return texts.ok_or_else(|| self.refuse(key, "must be a list of strings, or \"a, b\"".to_owned()));
@@ -142,12 +146,12 @@ impl Layers {
     }
 
     /// The truth value at `key`.
-    pub(super) fn switch(&self, key: &'static str) -> Result<bool, ConfigError> {
+    pub(super) fn switch(&self, key: &str) -> Result<bool, ConfigError> {
         self.value(key).and_then(Value::as_bool).ok_or_else(|| self.refuse(key, "must be true or false".to_owned()))
     }
 
     /// The whole number at `key`, within `range`.
-    pub(super) fn number<N>(&self, key: &'static str, range: RangeInclusive<N>) -> Result<N, ConfigError>
+    pub(super) fn number<N>(&self, key: &str, range: RangeInclusive<N>) -> Result<N, ConfigError>
     where
         N: TryFrom<i64> + PartialOrd + Display,
     {
@@ -158,7 +162,7 @@ impl Layers {
     }
 
     /// The duration at `key`, given in milliseconds.
-    pub(super) fn millis(&self, key: &'static str) -> Result<Duration, ConfigError> {
+    pub(super) fn millis(&self, key: &str) -> Result<Duration, ConfigError> {
         self.number(key, 1..=MILLIS_MAX).map(Duration::from_millis)
     }
 
@@ -174,9 +178,9 @@ impl Layers {
     }
 
     /// An error about the value at `key`, which `mend` says how to put right. It shows no value: one may be a secret.
-    pub(super) fn refuse(&self, key: &'static str, mend: String) -> ConfigError {
+    pub(super) fn refuse(&self, key: &str, mend: String) -> ConfigError {
         let origin = self.values.get(key).map_or_else(|| "not set".to_owned(), |(_, origin)| format!("from {origin}"));
-        ConfigError::Value { key, origin, mend }
+        ConfigError::Value { key: key.to_owned(), origin, mend }
     }
 
     fn value(&self, key: &str) -> Option<&Value> {

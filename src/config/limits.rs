@@ -7,13 +7,15 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::ConfigError;
 use super::layers::Layers;
+use super::{ConfigError, DEFAULTS};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const SECOND: Duration = Duration::from_secs(1);
 /// Beyond that, a rate limits nothing that one machine could serve.
 const COUNT_MAX: u32 = 1_000_000;
+/// The rate that is no requests'.
+const HANDSHAKE: &str = "handshake";
 const PROXIES: &str = "server.trusted_proxies";
 
 /// `[limits]`.
@@ -40,16 +42,8 @@ pub struct Limits {
 /// The rate limits of `[limits]`.
 #[derive(Debug, Clone)]
 pub struct Rates {
-    /// Of registrations.
-    pub register: Option<Rate>,
-    /// Of logins.
-    pub login: Option<Rate>,
-    /// Of requests with a token.
-    pub profile: Option<Rate>,
-    /// Of the documents.
-    pub docs: Option<Rate>,
-    /// Of all else.
-    pub other: Option<Rate>,
+    /// Of each class of requests that is limited, by the name in its keys.
+    pub classes: Vec<(&'static str, Rate)>,
     /// Of TLS handshakes.
     pub handshake: Option<Rate>,
     /// Networks that are counted one by one, of each kind of request.
@@ -95,13 +89,12 @@ impl Rates {
                 return Err(layers.refuse("limits.redis_url", mend.to_owned()));
             }
         }
+        let rates: Vec<_> = keys().map(|keys| rate(layers, keys)).collect::<Result<_, _>>()?;
+        let handshake = rates.iter().find(|(name, _)| *name == HANDSHAKE).and_then(|(_, rate)| *rate);
+        let rates = rates.into_iter().filter_map(|(name, rate)| Some((name, rate?)));
         Ok(Self {
-            register: rate(layers, ["limits.register_per_minute", "limits.register_burst"], MINUTE)?,
-            login: rate(layers, ["limits.login_per_minute", "limits.login_burst"], MINUTE)?,
-            profile: rate(layers, ["limits.profile_per_second", "limits.profile_burst"], SECOND)?,
-            docs: rate(layers, ["limits.docs_per_second", "limits.docs_burst"], SECOND)?,
-            other: rate(layers, ["limits.other_per_second", "limits.other_burst"], SECOND)?,
-            handshake: rate(layers, ["limits.handshake_per_second", "limits.handshake_burst"], SECOND)?,
+            classes: rates.filter(|(name, _)| *name != HANDSHAKE).collect(),
+            handshake,
             keys_max: layers.number("limits.keys_max", 1..=100_000_000)?,
             redis_url,
             redis_timeout: layers.millis("limits.redis_timeout_ms")?,
@@ -109,11 +102,28 @@ impl Rates {
     }
 }
 
-fn rate(layers: &Layers, [count, burst]: [&'static str; 2], time: Duration) -> Result<Option<Rate>, ConfigError> {
-    let count = layers.number(count, 0..=COUNT_MAX)?;
-    let burst = layers.number(burst, 1..=COUNT_MAX)?;
+/// The names of all rates, as the defaults have them: `NAME_per_minute` or `NAME_per_second`, and the time that they are for.
+fn keys() -> impl Iterator<Item = (&'static str, &'static str, Duration)> {
+    DEFAULTS.lines().filter_map(|line| {
+        let (name, rest) = line.split_once("_per_")?;
+        let unit = rest.split_whitespace().next()?;
+        match unit {
+            "minute" => Some((name, unit, MINUTE)),
+            "second" => Some((name, unit, SECOND)),
+            _ => None,
+        }
+    })
+}
+
+/// The rate of a name; none where it is 0 times.
+fn rate(
+    layers: &Layers,
+    (name, unit, time): (&'static str, &str, Duration),
+) -> Result<(&'static str, Option<Rate>), ConfigError> {
+    let count = layers.number(&format!("limits.{name}_per_{unit}"), 0..=COUNT_MAX)?;
+    let burst = layers.number(&format!("limits.{name}_burst"), 1..=COUNT_MAX)?;
     let rate = |burst| time.checked_div(count).map(|period| Rate { period, burst });
-    Ok(NonZeroU32::new(burst).and_then(rate))
+    Ok((name, NonZeroU32::new(burst).and_then(rate)))
 }
 
 /// The networks of `server.trusted_proxies`.

@@ -101,7 +101,7 @@ impl Telemetry {
     }
 }
 
-fn disclosure(layers: &Layers, key: &'static str) -> Result<Disclosure, ConfigError> {
+fn disclosure(layers: &Layers, key: &str) -> Result<Disclosure, ConfigError> {
     match layers.text(key)? {
         "plain" => Ok(Disclosure::Plain),
         "hashed" => Ok(Disclosure::Hashed),

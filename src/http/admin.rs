@@ -108,7 +108,7 @@ impl Admin {
                 _ => Refusal::NOT_FOUND.into_reply(Format::Envelope),
             }
         } else {
-            Refusal::method_not_allowed("GET, HEAD").into_reply(Format::Envelope)
+            Refusal::method_not_allowed(HeaderValue::from_static("GET, HEAD")).into_reply(Format::Envelope)
         };
         self.metrics.admin_requests.with_label_values(&[reply.status.as_str()]).inc();
         reply.headers.insert(REQUEST_ID, self.service.next_id());

@@ -1,17 +1,20 @@
-//! Request bodies: read within a limit and a time, parsed into fields, wiped afterwards.
+//! Request bodies: read within a limit and a time, parsed into typed fields, wiped afterwards.
 
-mod fields;
+mod given;
+mod rules;
 
 use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::Body;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-pub use fields::{Field, Fields, MAX_VALUES};
+pub use given::{Broken, Given, Secret, Shape};
+pub use rules::{MAX_VALUES, check};
 
 /// How much of a body over the limit is read and thrown away before the refusal, in bodies of the size of the limit: a client
 /// that is still sending would otherwise see a reset instead of the answer.
@@ -46,16 +49,16 @@ pub enum BodyError {
     TooManyValues,
 }
 
-/// Reads the body of a request and its top-level fields.
+/// Reads the body of a request, which has to be declared as JSON.
 ///
 /// # Errors
-/// Any [`BodyError`].
-pub async fn read_fields<B>(
+/// [`BodyError::NotJsonType`], [`BodyError::TooLarge`], [`BodyError::TooSlow`], [`BodyError::Incomplete`].
+pub async fn receive<B>(
     headers: &HeaderMap,
     body: B,
     max_bytes: usize,
     patience: Duration,
-) -> Result<Fields, BodyError>
+) -> Result<Zeroizing<Vec<u8>>, BodyError>
 where
     B: Body + Unpin,
 {
@@ -63,9 +66,16 @@ where
         return Err(BodyError::NotJsonType);
     }
     let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let bytes =
-        timeout(patience, collect(body, declared.unwrap_or(0), max_bytes)).await.map_err(|_| BodyError::TooSlow)??;
-    Fields::parse(&bytes)
+    timeout(patience, collect(body, declared.unwrap_or(0), max_bytes)).await.map_err(|_| BodyError::TooSlow)?
+}
+
+/// Parses a body that keeps the rules of all bodies. A type whose fields are [`Given`] takes every such body.
+///
+/// # Errors
+/// Those of [`check`].
+pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BodyError> {
+    check(bytes)?;
+    serde_json::from_slice(bytes).map_err(|_| BodyError::NotJson)
 }
 
 async fn collect<B>(mut body: B, declared: usize, max_bytes: usize) -> Result<Zeroizing<Vec<u8>>, BodyError>

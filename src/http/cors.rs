@@ -77,7 +77,7 @@ impl Cors {
     }
 
     /// Says it on an answer of `route`.
-    pub(super) fn write(&self, sharing: Sharing, route: Option<Route>, headers: &mut HeaderMap) {
+    pub(super) fn write(&self, sharing: Sharing, route: Option<&Route>, headers: &mut HeaderMap) {
         if sharing.varies {
             headers.append(VARY, HeaderValue::from_static("origin"));
         }
@@ -85,7 +85,7 @@ impl Cors {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, reader);
         match route.filter(|_| sharing.is_preflight) {
             Some(route) => {
-                headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(route.allow()));
+                headers.insert(ACCESS_CONTROL_ALLOW_METHODS, route.allow.clone());
                 headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_HEADERS);
                 headers.insert(ACCESS_CONTROL_MAX_AGE, self.max_age.clone());
             }

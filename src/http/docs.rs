@@ -2,15 +2,18 @@
 //!
 //! The pages name all else relative to themselves, so that they work wherever a proxy puts them.
 
+pub mod answers;
+pub mod description;
 mod file;
 mod openapi;
 
 use std::sync::{Arc, OnceLock};
 
 use hyper::body::Bytes;
-use hyper::header::HeaderMap;
 
+use super::endpoint::{self, Call, Endpoint, Spec};
 use super::error::Refusal;
+use super::limits::class::Class;
 use super::reply::Reply;
 use file::File;
 
@@ -29,49 +32,59 @@ const REDOC_LOGO: &str = "https://cdn.redoc.ly/redoc/logo-mini.svg";
 /// An image without content, which ReDoc leaves out.
 const NO_LOGO: &str = "data:,";
 
-/// What makes a file.
-type Source = fn() -> Result<Bytes, Refusal>;
+/// What makes a file; it may need the endpoints that are described.
+type Source = fn(&[Spec]) -> Result<Bytes, Refusal>;
 
-/// Every file with its path, its type and what makes it.
-const FILES: [(&str, &str, Source); 9] = [
-    ("/openapi.json", "application/json", || openapi().map(Bytes::from)),
-    ("/docs", HTML, || Ok(SWAGGER_PAGE.replace("BASE", "./").into())),
+/// Every file with its path, what metrics call it, its type and what makes it.
+const FILES: [(&str, &str, &str, Source); 9] = [
+    ("/openapi.json", "/openapi.json", "application/json", |specs| openapi(specs).map(Bytes::from)),
+    ("/docs", "/docs", HTML, |_| Ok(SWAGGER_PAGE.replace("BASE", "./").into())),
     // Seen from here, everything is one floor up.
-    ("/docs/", HTML, || Ok(SWAGGER_PAGE.replace("BASE", "../").into())),
-    ("/docs/swagger-initializer.js", SCRIPT, || Ok(Bytes::from_static(SWAGGER_START.as_bytes()))),
-    ("/docs/swagger-ui-bundle.js", SCRIPT, || vendored("swagger-ui-bundle.js")),
-    ("/docs/swagger-ui.css", "text/css; charset=utf-8", || vendored("swagger-ui.css")),
-    ("/docs/favicon-32x32.png", "image/png", || vendored("favicon-32x32.png")),
-    ("/redoc", HTML, || Ok(Bytes::from_static(REDOC_PAGE.as_bytes()))),
-    ("/redoc/redoc.js", SCRIPT, || Ok(redoc_script().into())),
+    ("/docs/", "/docs", HTML, |_| Ok(SWAGGER_PAGE.replace("BASE", "../").into())),
+    ("/docs/swagger-initializer.js", "/docs", SCRIPT, |_| Ok(Bytes::from_static(SWAGGER_START.as_bytes()))),
+    ("/docs/swagger-ui-bundle.js", "/docs", SCRIPT, |_| vendored("swagger-ui-bundle.js")),
+    ("/docs/swagger-ui.css", "/docs", "text/css; charset=utf-8", |_| vendored("swagger-ui.css")),
+    ("/docs/favicon-32x32.png", "/docs", "image/png", |_| vendored("favicon-32x32.png")),
+    ("/redoc", "/redoc", HTML, |_| Ok(Bytes::from_static(REDOC_PAGE.as_bytes()))),
+    ("/redoc/redoc.js", "/redoc/redoc.js", SCRIPT, |_| Ok(redoc_script().into())),
 ];
 
-/// The documents, made and compressed when first asked for: a service that nobody reads about keeps its memory.
-#[derive(Debug, Default)]
-pub struct Docs {
-    files: [OnceLock<File>; FILES.len()],
+/// The endpoints of the documents about those of the API.
+#[must_use]
+pub fn endpoints(api: &[Endpoint]) -> Vec<Endpoint> {
+    let specs: Arc<[_]> = api.iter().filter_map(Endpoint::spec).collect();
+    let endpoint = |(path, label, content_type, source)| {
+        let document = Document { content_type, source, specs: Arc::clone(&specs), made: OnceLock::new() };
+        endpoint::get(path, Class::DOCS).label(label).handle(document, answer)
+    };
+    FILES.into_iter().map(endpoint).collect()
 }
 
-impl Docs {
-    /// The document at `path`, to a request with these headers.
-    pub(super) fn answer(&self, path: &str, headers: &HeaderMap) -> Result<Reply, Refusal> {
-        self.file(path)?.answer(headers)
-    }
+/// A document, made and compressed when it is first asked for: a service that nobody reads about keeps its memory.
+struct Document {
+    content_type: &'static str,
+    source: Source,
+    specs: Arc<[Spec]>,
+    made: OnceLock<File>,
+}
 
-    fn file(&self, path: &str) -> Result<&File, Refusal> {
-        let mut files = FILES.iter().zip(&self.files);
-        let ((_, content_type, source), made) = files.find(|((at, ..), _)| *at == path).ok_or(Refusal::NOT_FOUND)?;
-        if let Some(file) = made.get() {
+async fn answer(document: Arc<Document>, call: Call) -> Result<Reply, Refusal> {
+    document.file()?.answer(&call.head.headers)
+}
+
+impl Document {
+    fn file(&self) -> Result<&File, Refusal> {
+        if let Some(file) = self.made.get() {
             return Ok(file);
         }
         // Two who come at once both make it; nobody waits for the other.
-        let file = File::new(content_type, source()?)?;
-        Ok(made.get_or_init(|| file))
+        let file = File::new(self.content_type, (self.source)(&self.specs)?)?;
+        Ok(self.made.get_or_init(|| file))
     }
 }
 
-fn openapi() -> Result<String, Refusal> {
-    openapi_json().map_err(|error| {
+fn openapi(specs: &[Spec]) -> Result<String, Refusal> {
+    openapi_json(specs).map_err(|error| {
         tracing::error!(%error, "the OpenAPI document does not serialize");
         Refusal::INTERNAL
     })
@@ -106,8 +119,7 @@ mod tests {
     fn the_crates_redoc_page_is_cut_where_it_should_be() {
         let page = aide::redoc::Redoc::new("/openapi.json").html();
         assert_eq!(page.matches(REDOC_LOGO).count(), 1, "ReDoc has another logo");
-        let docs = Docs::default();
-        let script = std::str::from_utf8(docs.file("/redoc/redoc.js").unwrap().plain()).unwrap();
+        let script = redoc_script();
         assert!(script.len() > 500_000, "the bundle is missing: {} bytes", script.len());
         assert_eq!(script.matches("Redoc.init(").count(), 1);
         assert!(!script.contains("</script>"), "more than the script");
@@ -115,9 +127,8 @@ mod tests {
 
     #[test]
     fn every_file_is_there() {
-        let docs = Docs::default();
-        for (path, ..) in FILES {
-            assert!(!docs.file(path).unwrap().plain().is_empty(), "{path}");
+        for (path, _, _, source) in FILES {
+            assert!(!source(&[]).unwrap().is_empty(), "{path}");
         }
     }
 }

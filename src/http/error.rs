@@ -11,7 +11,7 @@ use hyper::StatusCode;
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 
 use super::bearer::BearerError;
-use super::body::BodyError;
+use super::body::{BodyError, Broken};
 use super::reply::Reply;
 use crate::actors::CallError;
 use crate::actors::attempts::AttemptError;
@@ -36,7 +36,7 @@ pub struct Refusal {
     /// When to try again.
     pub retry_after: Option<Duration>,
     /// Methods that would do.
-    pub allow: Option<&'static str>,
+    pub allow: Option<HeaderValue>,
     /// The rest of the request has not been read, so the connection can't be used again.
     pub close: bool,
 }
@@ -58,10 +58,8 @@ impl Refusal {
 
     /// 405 with the methods that would do.
     #[must_use]
-    pub const fn method_not_allowed(allow: &'static str) -> Self {
-        let mut refusal = Self::METHOD_NOT_ALLOWED;
-        refusal.allow = Some(allow);
-        refusal
+    pub fn method_not_allowed(allow: HeaderValue) -> Self {
+        Self { allow: Some(allow), ..Self::METHOD_NOT_ALLOWED }
     }
 
     /// 429 until `retry_after`.
@@ -88,7 +86,7 @@ impl Refusal {
             reply.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         }
         if let Some(allow) = self.allow {
-            reply.headers.insert(ALLOW, HeaderValue::from_static(allow));
+            reply.headers.insert(ALLOW, allow);
         }
         if let Some(after) = self.retry_after {
             // Whole seconds, at least one: 0 would mean at once.
@@ -120,9 +118,9 @@ impl From<BodyError> for Refusal {
     }
 }
 
-impl From<Vec<Violation>> for Refusal {
-    fn from(violations: Vec<Violation>) -> Self {
-        Self::invalid(violations)
+impl From<Broken> for Refusal {
+    fn from(broken: Broken) -> Self {
+        Self::invalid(broken.into())
     }
 }
 

@@ -12,7 +12,7 @@ use super::cors::{Cors, Sharing};
 use super::error::Refusal;
 use super::limits::class::Class;
 use super::limits::{Admission, Limits};
-use super::router::Route;
+use super::router::{Found, Route};
 use crate::config::Config;
 
 /// The gate of a service.
@@ -27,9 +27,8 @@ pub struct Gate {
 #[derive(Debug)]
 pub(super) struct Visit<'a> {
     gate: &'a Gate,
-    route: Option<Route>,
-    /// What kind of request it is.
-    pub(super) class: Class,
+    route: Option<&'a Route>,
+    limit: Option<usize>,
     /// Who sent it.
     pub(super) client: Client,
     admission: Admission<'a>,
@@ -52,18 +51,17 @@ impl Gate {
     /// Asks the limits for a request to the listener that redirects.
     pub(super) async fn admit_to_redirect(&self, headers: &HeaderMap, peer: IpAddr) -> Result<(), Refusal> {
         let client = self.proxies.client(peer, headers);
-        self.limits.admit(Class::Other, client.network).await.refusal().map_or(Ok(()), Err)
+        self.limits.admit(self.limits.position(Class::OTHER), client.network).await.refusal().map_or(Ok(()), Err)
     }
 
     /// Looks at a request, without asking the limits yet.
-    pub(super) fn receive(&self, head: &Parts, route: Option<Route>, peer: IpAddr) -> Visit<'_> {
-        let class = Class::of(route, &head.method);
+    pub(super) fn receive<'a>(&'a self, head: &Parts, found: Found<'a>, peer: IpAddr) -> Visit<'a> {
         Visit {
             gate: self,
-            route,
-            class,
+            route: found.route,
+            limit: found.limit,
             client: self.proxies.client(peer, &head.headers),
-            admission: self.limits.pending(class),
+            admission: self.limits.pending(found.limit),
             sharing: self.cors.sharing(head),
         }
     }
@@ -72,7 +70,7 @@ impl Gate {
 impl Visit<'_> {
     /// Asks the limits; a refusal is why the request may not pass.
     pub(super) async fn admit(&mut self) -> Result<(), Refusal> {
-        self.admission = self.gate.limits.admit(self.class, self.client.network).await;
+        self.admission = self.gate.limits.admit(self.limit, self.client.network).await;
         self.admission.refusal().map_or(Ok(()), Err)
     }
 
@@ -83,7 +81,12 @@ impl Visit<'_> {
 
     /// Whether a refusal is to be told: whoever hammers would fill the record.
     pub(super) fn is_news(&self) -> bool {
-        self.gate.limits.is_news(self.class, self.client.network)
+        self.admission.is_news(self.client.network)
+    }
+
+    /// What the limit is called that it counts for.
+    pub(super) fn limit_name(&self) -> &'static str {
+        self.admission.name().unwrap_or_default()
     }
 
     /// Adds to an answer what the gate has to say.

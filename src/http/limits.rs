@@ -50,7 +50,7 @@ pub enum Decision {
 /// The limits of all classes.
 #[derive(Debug)]
 pub struct Limits {
-    classes: [Option<Limit>; Class::ALL.len()],
+    limits: Vec<Limit>,
     shared: Option<Shared>,
     metrics: Arc<Metrics>,
 }
@@ -58,7 +58,7 @@ pub struct Limits {
 /// The limit of one class.
 #[derive(Debug)]
 struct Limit {
-    class: Class,
+    name: &'static str,
     rate: config::Rate,
     buckets: Buckets,
     /// Of the /56s and /48s that IPv6 networks lie in.
@@ -88,30 +88,27 @@ impl Limits {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, SharedError> {
         let rates = &config.rates;
-        let limit = |class: Class| {
-            let rate = match class {
-                Class::Register => rates.register,
-                Class::Login => rates.login,
-                Class::Profile => rates.profile,
-                Class::Other => rates.other,
-                Class::Docs => rates.docs,
-            };
-            rate.filter(|_| config.enabled).map(|rate| Limit::new(class, rate, rates.keys_max, metrics))
-        };
+        let limits = if config.enabled { rates.classes.as_slice() } else { &[] };
+        let limit = |(name, rate): &(&'static str, config::Rate)| Limit::new(name, *rate, rates.keys_max, metrics);
         let shared = match &rates.redis_url {
             Some(url) if config.enabled => Some(Shared::new(url, rates.redis_timeout, pseudonyms, metrics)?),
             _ => None,
         };
-        Ok(Self { classes: Class::ALL.map(limit), shared, metrics: Arc::clone(metrics) })
+        Ok(Self { limits: limits.iter().map(limit).collect(), shared, metrics: Arc::clone(metrics) })
     }
 
-    /// Takes a token for a request of `class` from `network`, if there is one.
-    pub async fn admit(&self, class: Class, network: Network) -> Admission<'_> {
-        let mut admission = self.pending(class);
+    /// The limit of `class`, where one is in force.
+    pub(super) fn position(&self, class: Class) -> Option<usize> {
+        self.limits.iter().position(|limit| limit.name == class.name)
+    }
+
+    /// Takes a token of the limit at `at` for a request from `network`, if there is one. Without a limit there always is.
+    pub async fn admit(&self, at: Option<usize>, network: Network) -> Admission<'_> {
+        let mut admission = self.pending(at);
         let Some(limit) = admission.limit else { return admission };
         let shared = match &self.shared {
             // Boxed, because hyper keeps room on every connection for the largest answer in the making.
-            Some(shared) if shared.is_there() => Box::pin(shared.take(class, limit.rate, network)).await,
+            Some(shared) if shared.is_there() => Box::pin(shared.take(limit.name, limit.rate, network)).await,
             Some(shared) => shared.pass(),
             None => None,
         };
@@ -130,17 +127,9 @@ impl Limits {
         admission
     }
 
-    /// What can be said of a request of `class` before it was asked about.
-    pub(super) fn pending(&self, class: Class) -> Admission<'_> {
-        Admission { limit: self.classes.get(class as usize).and_then(Option::as_ref), decision: None }
-    }
-
-    /// Whether a refusal of `class` to `network` is to be told: once a minute and site.
-    pub(super) fn is_news(&self, class: Class, network: Network) -> bool {
-        let limit = self.classes.get(class as usize).and_then(Option::as_ref);
-        // Of a whole site once: whoever has its /48 could have a line written for each of 65,536 networks.
-        let [_, site] = network.around().unwrap_or([network; 2]);
-        limit.is_some_and(|limit| matches!(limit.news.take(site), Decision::Allowed { .. }))
+    /// What can be said of a request before it was asked about.
+    pub(super) fn pending(&self, at: Option<usize>) -> Admission<'_> {
+        Admission { limit: at.and_then(|at| self.limits.get(at)), decision: None }
     }
 
     /// Looks for Redis once, so that the first requests are counted there already.
@@ -155,7 +144,7 @@ impl Limits {
         let mut sweeps = interval(SWEEP);
         loop {
             sweeps.tick().await;
-            for limit in self.classes.iter().flatten() {
+            for limit in &self.limits {
                 limit.buckets.sweep();
                 limit.wide.iter().for_each(Buckets::sweep);
                 limit.news.sweep();
@@ -173,22 +162,21 @@ impl Limits {
 
     /// Sets the gauges.
     pub(super) fn report(&self) {
-        for limit in self.classes.iter().flatten() {
+        for limit in &self.limits {
             let held = i64::try_from(limit.buckets.held()).unwrap_or(i64::MAX);
-            self.metrics.limit_keys.with_label_values(&[limit.class.name()]).set(held);
+            self.metrics.limit_keys.with_label_values(&[limit.name]).set(held);
         }
     }
 }
 
 impl Limit {
-    fn new(class: Class, rate: config::Rate, keys_max: usize, metrics: &Metrics) -> Self {
-        let name = class.name();
+    fn new(name: &'static str, rate: config::Rate, keys_max: usize, metrics: &Metrics) -> Self {
         // In this time an empty bucket fills up.
         let window = whole_seconds(rate.period.saturating_mul(rate.burst.get()));
         let policy = HeaderValue::try_from(format!("\"{name}\";q={};w={window}", rate.burst));
         let count = |outcome| metrics.limit_decisions.with_label_values(&[name, outcome]);
         Self {
-            class,
+            name,
             rate,
             buckets: Buckets::new(rate, keys_max, metrics.limit_overflows.clone()),
             wide: WIDER.map(|times| Buckets::new(wider(rate, times), keys_max, metrics.limit_overflows.clone())),
@@ -201,6 +189,18 @@ impl Limit {
 }
 
 impl Admission<'_> {
+    /// Whether a refusal to `network` is to be told: once a minute and site.
+    pub(super) fn is_news(&self, network: Network) -> bool {
+        // Of a whole site once: whoever has its /48 could have a line written for each of 65,536 networks.
+        let [_, site] = network.around().unwrap_or([network; 2]);
+        self.limit.is_some_and(|limit| matches!(limit.news.take(site), Decision::Allowed { .. }))
+    }
+
+    /// What the limit is called, where there is one.
+    pub(super) fn name(&self) -> Option<&'static str> {
+        self.limit.map(|limit| limit.name)
+    }
+
     /// The refusal, where there was no token.
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {
@@ -222,7 +222,7 @@ impl Admission<'_> {
         };
         let mut text = String::with_capacity(48);
         // Writing to a String can't fail.
-        let _ = write!(text, "\"{}\";r={remaining};t={}", limit.class.name(), whole_seconds(time));
+        let _ = write!(text, "\"{}\";r={remaining};t={}", limit.name, whole_seconds(time));
         if let Ok(value) = HeaderValue::try_from(text) {
             headers.insert(RATE_LIMIT, value);
         }

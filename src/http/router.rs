@@ -1,130 +1,204 @@
-//! Which path and method want what.
+//! Which endpoint a path and a method lead to.
 
 use hyper::Method;
+use hyper::header::HeaderValue;
 use matchit::Router as Paths;
+use thiserror::Error;
 
-/// What a path stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Route {
-    /// `/`
-    Root,
-    /// `/api/users/register`
-    Register,
-    /// `/api/users/login`
-    Login,
-    /// `/api/users/me`
-    Me,
-    /// `/.well-known/jwks.json`
-    Jwks,
-    /// `/openapi.json`
-    OpenApi,
-    /// `/docs` and what lies below
-    Docs,
-    /// `/redoc`
-    Redoc,
-    /// `/redoc/redoc.js`
-    RedocScript,
-}
+use super::endpoint::Endpoint;
+use super::limits::Limits;
+use super::limits::class::Class;
 
-/// Every route with its path; [`Route::path`] is what logs and metrics call it.
-const ROUTES: [(&str, Route); 11] = [
-    ("/", Route::Root),
-    ("/api/users/register", Route::Register),
-    ("/api/users/login", Route::Login),
-    ("/api/users/me", Route::Me),
-    ("/.well-known/jwks.json", Route::Jwks),
-    ("/openapi.json", Route::OpenApi),
-    ("/docs", Route::Docs),
-    ("/docs/", Route::Docs),
-    ("/docs/{file}", Route::Docs),
-    ("/redoc", Route::Redoc),
-    ("/redoc/redoc.js", Route::RedocScript),
-];
-
-impl Route {
-    /// How many there are.
-    pub const COUNT: usize = Self::RedocScript as usize + 1;
-
-    /// The path, without what varies: it may be logged.
-    #[must_use]
-    pub fn path(self) -> &'static str {
-        ROUTES.iter().find(|(_, route)| *route == self).map_or("", |(path, _)| path)
-    }
-
-    /// Whether it is for people to read, and nothing that a client needs.
-    #[must_use]
-    pub fn is_document(self) -> bool {
-        matches!(self, Self::OpenApi | Self::Docs | Self::Redoc | Self::RedocScript)
-    }
-
-    /// The methods that it takes, as `Allow` has them.
-    #[must_use]
-    pub fn allow(self) -> &'static str {
-        match self {
-            Self::Register | Self::Login => "POST, OPTIONS",
-            Self::Root | Self::Me | Self::Jwks | Self::OpenApi | Self::Docs | Self::Redoc | Self::RedocScript => {
-                "GET, HEAD, OPTIONS"
-            }
-        }
-    }
-
-    /// Whether `method` is among those.
-    #[must_use]
-    pub fn takes(self, method: &Method) -> bool {
-        match self {
-            Self::Register | Self::Login => [Method::POST, Method::OPTIONS].contains(method),
-            Self::Root | Self::Me | Self::Jwks | Self::OpenApi | Self::Docs | Self::Redoc | Self::RedocScript => {
-                [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
-            }
-        }
-    }
-}
-
-/// Finds the route of a path.
+/// Finds endpoints.
 #[derive(Debug)]
-pub struct Router(Paths<Route>);
+pub struct Router {
+    paths: Paths<Route>,
+    endpoints: Vec<Endpoint>,
+    /// The limit of each endpoint, where there is one, and that of all other requests.
+    limits: Vec<Option<usize>>,
+    other: Option<usize>,
+}
+
+/// A path with all its endpoints.
+#[derive(Debug)]
+pub(super) struct Route {
+    /// What metrics and logs call it: without what varies in it, which may be anything.
+    pub(super) label: &'static str,
+    /// Where its requests are counted.
+    pub(super) series: usize,
+    /// The methods that it takes, as `Allow` has them.
+    pub(super) allow: HeaderValue,
+    endpoints: Vec<usize>,
+}
+
+/// Why endpoints make no router: a mistake in the program.
+#[derive(Debug, Error)]
+pub enum RouterError {
+    /// Two paths that one request could mean.
+    #[error("{0}")]
+    Paths(#[from] matchit::InsertError),
+    /// Two endpoints with one path and method.
+    #[error("two endpoints for {0} {1}")]
+    Twice(Method, &'static str),
+    /// A method that is no header's text.
+    #[error("{0}")]
+    Method(#[from] hyper::header::InvalidHeaderValue),
+}
+
+/// What a request leads to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found<'a> {
+    /// Its path, where there is one.
+    pub(super) route: Option<&'a Route>,
+    /// The endpoint, where the path takes the method.
+    pub(super) endpoint: Option<&'a Endpoint>,
+    /// The limit that it counts for: what a path does not take costs nothing that the path would.
+    pub(super) limit: Option<usize>,
+}
 
 impl Router {
-    /// A router of all routes, or of those that are no documents.
+    /// A router of these endpoints, limited by `limits`.
     ///
     /// # Errors
-    /// Where two of them are in conflict.
-    pub fn new(with_documents: bool) -> Result<Self, matchit::InsertError> {
+    /// [`RouterError`].
+    pub fn new(endpoints: Vec<Endpoint>, limits: &Limits) -> Result<Self, RouterError> {
+        let mut routes: Vec<(&'static str, Route)> = Vec::new();
+        for (at, endpoint) in endpoints.iter().enumerate() {
+            let series = routes.iter().position(|(_, route)| route.label == endpoint.label).unwrap_or(routes.len());
+            match routes.iter_mut().find(|(path, _)| *path == endpoint.path) {
+                Some((path, route)) => {
+                    let is_twice = route.endpoints.iter().filter_map(|at| endpoints.get(*at));
+                    if is_twice.into_iter().any(|other| other.method == endpoint.method) {
+                        return Err(RouterError::Twice(endpoint.method.clone(), path));
+                    }
+                    route.endpoints.push(at);
+                }
+                None => {
+                    let allow = HeaderValue::from_static("");
+                    let route = Route { label: endpoint.label, series, allow, endpoints: vec![at] };
+                    routes.push((endpoint.path, route));
+                }
+            }
+        }
         let mut paths = Paths::new();
-        for (path, route) in ROUTES.into_iter().filter(|(_, route)| with_documents || !route.is_document()) {
+        for (path, mut route) in routes {
+            let methods = route.endpoints.iter().filter_map(|at| endpoints.get(*at)).map(|endpoint| &endpoint.method);
+            route.allow = allow(methods)?;
             paths.insert(path, route)?;
         }
-        Ok(Self(paths))
+        let of_class = |class| limits.position(class);
+        let limits = endpoints.iter().map(|endpoint| of_class(endpoint.class)).collect();
+        Ok(Self { paths, endpoints, limits, other: of_class(Class::OTHER) })
     }
 
-    /// The route of `path`.
-    #[must_use]
-    pub fn find(&self, path: &str) -> Option<Route> {
-        self.0.at(path).ok().map(|found| *found.value)
+    /// How many series of metrics routes have at most.
+    pub(super) fn series(&self) -> usize {
+        self.endpoints.len()
     }
+
+    /// What `method` on `path` leads to.
+    pub(super) fn find(&self, method: &Method, path: &str) -> Found<'_> {
+        let route = self.paths.at(path).ok().map(|found| found.value);
+        let wanted = if method == Method::HEAD { &Method::GET } else { method };
+        let at = route.and_then(|route| {
+            route.endpoints.iter().copied().find(|at| self.endpoints.get(*at).is_some_and(|e| e.method == *wanted))
+        });
+        let limit = at.map_or(self.other, |at| self.limits.get(at).copied().flatten());
+        Found { route, endpoint: at.and_then(|at| self.endpoints.get(at)), limit }
+    }
+
+    /// What stands in `path` for the parameters of its route.
+    pub(super) fn parameters(&self, path: &str) -> Vec<(String, String)> {
+        let Ok(found) = self.paths.at(path) else { return Vec::new() };
+        found.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+}
+
+/// `GET, HEAD, OPTIONS`
+fn allow<'a>(methods: impl Iterator<Item = &'a Method>) -> Result<HeaderValue, RouterError> {
+    let mut text = String::new();
+    for method in methods {
+        text += method.as_str();
+        text += if method == Method::GET { ", HEAD, " } else { ", " };
+    }
+    Ok(HeaderValue::try_from(text + "OPTIONS")?)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use hyper::StatusCode;
+    use hyper::body::Bytes;
+
     use super::*;
+    use crate::config::Config;
+    use crate::domain::pseudonym::Pseudonyms;
+    use crate::http::endpoint::{self, Call};
+    use crate::http::error::Refusal;
+    use crate::http::reply::Reply;
+    use crate::telemetry::Metrics;
+
+    async fn nothing(_: Arc<()>, _: Call) -> Result<Reply, Refusal> {
+        Ok(Reply::new(StatusCode::NO_CONTENT, Bytes::new()))
+    }
+
+    fn router(endpoints: Vec<Endpoint>) -> Result<Router, RouterError> {
+        let config = Config::with(&[]).unwrap();
+        let pseudonyms = Arc::new(Pseudonyms::new(b"", config.audit.emails, config.audit.addresses));
+        let metrics = Arc::new(Metrics::new().unwrap());
+        Router::new(endpoints, &Limits::new(&config.limits, pseudonyms, &metrics).unwrap())
+    }
+
+    fn things() -> Router {
+        let other = Class::OTHER;
+        router(vec![
+            endpoint::get("/things", other).handle((), nothing),
+            endpoint::post("/things", other).handle((), nothing),
+            endpoint::get("/things/{id}", other).handle((), nothing),
+            endpoint::delete("/things/{id}", other).handle((), nothing),
+            endpoint::get("/things/all", other).handle((), nothing),
+        ])
+        .unwrap()
+    }
+
+    #[test]
+    fn a_path_has_an_endpoint_for_each_method() {
+        let router = things();
+        let find = |method, path| router.find(&method, path).endpoint.map(|found| (found.method.clone(), found.path));
+        assert_eq!(find(Method::GET, "/things"), Some((Method::GET, "/things")));
+        assert_eq!(find(Method::HEAD, "/things"), Some((Method::GET, "/things")));
+        assert_eq!(find(Method::POST, "/things"), Some((Method::POST, "/things")));
+        assert_eq!(find(Method::DELETE, "/things"), None);
+        assert_eq!(find(Method::OPTIONS, "/things"), None, "that is the router's");
+        assert_eq!(find(Method::DELETE, "/things/7"), Some((Method::DELETE, "/things/{id}")));
+        assert_eq!(find(Method::GET, "/things/all"), Some((Method::GET, "/things/all")));
+        let allow = |path| router.find(&Method::PUT, path).route.map(|route| route.allow.clone());
+        assert_eq!(allow("/things").unwrap(), "GET, HEAD, POST, OPTIONS");
+        assert_eq!(allow("/things/7").unwrap(), "GET, HEAD, DELETE, OPTIONS");
+    }
 
     #[test]
     fn paths_are_found_to_the_letter() {
-        let router = Router::new(true).unwrap();
-        assert_eq!(router.find("/api/users/me"), Some(Route::Me));
-        assert_eq!(router.find("/docs/swagger-ui.css"), Some(Route::Docs));
-        for path in ["", "*", "/api", "/api/users/me/", "/API/users/me", "/api/users/m%65", "//", "/docs/a/b"] {
-            assert_eq!(router.find(path), None, "{path}");
+        let router = things();
+        for path in ["", "*", "/", "/things/", "/Things", "/thing%73", "//", "/things/7/8"] {
+            assert!(router.find(&Method::GET, path).route.is_none(), "{path}");
         }
     }
+
     #[test]
-    fn a_route_takes_what_it_allows() {
-        for (path, route) in ROUTES {
-            for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "GETS"] {
-                let method = Method::from_bytes(method.as_bytes()).unwrap();
-                let is_allowed = route.allow().split(", ").any(|allowed| allowed == method.as_str());
-                assert_eq!(route.takes(&method), is_allowed, "{method} {path}");
-            }
-        }
+    fn parameters_are_as_they_are_written() {
+        let router = things();
+        assert_eq!(router.parameters("/things/a%20b"), [("id".to_owned(), "a%20b".to_owned())]);
+        assert_eq!(router.parameters("/things"), []);
+    }
+
+    #[test]
+    fn two_of_one_path_and_method_are_a_mistake() {
+        let one = || endpoint::get("/a", Class::OTHER).handle((), nothing);
+        assert!(matches!(router(vec![one(), one()]), Err(RouterError::Twice(..))));
+        let other = endpoint::get("/{b}", Class::OTHER).handle((), nothing);
+        let clash = endpoint::get("/{c}", Class::OTHER).handle((), nothing);
+        assert!(matches!(router(vec![other, clash]), Err(RouterError::Paths(_))));
     }
 }

@@ -1,6 +1,6 @@
 //! One request: from its head to its answer, its line in the log and its place in the metrics.
 
-use std::mem;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -15,30 +15,34 @@ use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode, Version};
 
-use super::body::{self, Fields};
+use super::body;
 use super::client::Client;
-use super::docs::Docs;
+use super::endpoint::{Call, Endpoint, Handler, Work};
 use super::error::{Format, Refusal};
 use super::gate::{Gate, Visit};
-use super::handlers;
 use super::reply::Reply;
 use super::request_id::{REQUEST_ID, RequestIds};
-use super::router::{Route, Router};
+use super::router::{Found, Route, Router};
 use super::tally::Tally;
-use crate::actors::Handles;
 use crate::config;
 use crate::config::https::Https;
+use crate::domain::network::Network;
 use crate::telemetry::Metrics;
+
+/// Keeps what the rate limits refuse.
+pub trait Record: fmt::Debug + Send + Sync {
+    /// A network was over the limit of this name.
+    fn limit_hit(&self, limit: &'static str, network: Network);
+}
 
 /// What answers requests.
 #[derive(Debug)]
 pub struct Service {
-    handles: Handles,
     gate: Gate,
     metrics: Arc<Metrics>,
     tally: Tally,
     router: Router,
-    docs: Docs,
+    record: Box<dyn Record>,
     header_max_bytes: usize,
     body_max_bytes: usize,
     body_timeout: Duration,
@@ -54,23 +58,21 @@ pub struct Service {
 }
 
 impl Service {
-    /// A service over these actors, behind this gate.
-    ///
-    /// # Errors
-    /// Where two routes are in conflict: a mistake in the program.
+    /// A service of these endpoints, behind this gate. `record` keeps what the rate limits refuse.
+    #[must_use]
     pub fn new(
-        handles: Handles,
+        router: Router,
         gate: Gate,
+        record: Box<dyn Record>,
         metrics: Arc<Metrics>,
         config: &config::Server,
-    ) -> Result<Self, matchit::InsertError> {
-        Ok(Self {
-            handles,
+    ) -> Self {
+        Self {
             gate,
-            tally: Tally::new(Arc::clone(&metrics)),
+            tally: Tally::new(Arc::clone(&metrics), &router),
             metrics,
-            router: Router::new(config.docs)?,
-            docs: Docs::default(),
+            router,
+            record,
             header_max_bytes: config.header_max_bytes,
             body_max_bytes: config.body_max_bytes,
             body_timeout: config.body_timeout,
@@ -81,7 +83,7 @@ impl Service {
             in_flight: AtomicUsize::new(0),
             hashing_in_flight: AtomicUsize::new(0),
             max_in_flight: config.max_in_flight,
-        })
+        }
     }
 
     /// From now on, asks every client to close its connection with its next answer.
@@ -120,21 +122,18 @@ impl Service {
     /// Answers one request, whatever it is, that came over a connection from `peer`.
     pub async fn answer<B: Body + Unpin>(&self, request: Request<B>, peer: IpAddr) -> Response<Full<Bytes>> {
         let started = Instant::now();
-        let (mut head, body) = request.into_parts();
+        let (head, body) = request.into_parts();
         let (method, version) = (head.method.clone(), head.version);
         let id = self.ids.of(&head.headers);
         let format = format_of(&head.headers);
-        let route = self.router.find(head.uri.path());
+        let found = self.router.find(&method, head.uri.path());
         // hyper drops a Content-Length beside it, and whoever stands before the service may have read the request by that:
         // what follows would be a request to one of both, and a body to the other (RFC 9112, section 6.1).
         let is_in_chunks = head.headers.contains_key(TRANSFER_ENCODING);
         let is_framed = version != Version::HTTP_11 || is_well_framed(&head.headers);
-        let mut visit = self.gate.receive(&head, route, peer);
-        let answer = if is_framed {
-            self.admit(route, &mut head, body, &mut visit).await
-        } else {
-            Err(Refusal::MALFORMED_REQUEST)
-        };
+        let mut visit = self.gate.receive(&head, found, peer);
+        let answer =
+            if is_framed { self.admit(found, head, body, &mut visit).await } else { Err(Refusal::MALFORMED_REQUEST) };
         let mut reply = answer.unwrap_or_else(|refusal| refusal.into_reply(format));
         if (is_in_chunks || !is_framed || self.is_draining()) && version <= Version::HTTP_11 {
             reply.headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -142,9 +141,9 @@ impl Service {
         // A line for each would fill the disk of whoever is flooded.
         let is_over_limit = visit.is_refused();
         if is_over_limit || !is_framed {
-            self.tally.count(route, reply.status, started.elapsed());
+            self.tally.count(found.route, reply.status, started.elapsed());
         } else {
-            self.record(route, &method, &reply, started.elapsed(), &id);
+            self.log(found.route, &method, &reply, started.elapsed(), &id);
         }
         visit.dress(&mut reply.headers);
         reply.headers.insert(REQUEST_ID, id);
@@ -160,68 +159,62 @@ impl Service {
 
     async fn admit<B: Body + Unpin>(
         &self,
-        route: Option<Route>,
-        head: &mut Parts,
+        found: Found<'_>,
+        head: Parts,
         body: B,
         visit: &mut Visit<'_>,
     ) -> Result<Reply, Refusal> {
         if let Err(refusal) = visit.admit().await {
-            self.handles.audit.limit_hit(visit.class.name(), visit.client.network);
+            let name = visit.limit_name();
+            self.record.limit_hit(name, visit.client.network);
             if visit.is_news() {
-                tracing::info!(class = visit.class.name(), "a network is over its rate limit");
+                tracing::info!(class = name, "a network is over its rate limit");
             }
             return Err(refusal);
         }
-        self.dispatch(route, head, body, visit.client).await
+        self.dispatch(found, head, body, visit.client).await
     }
 
     async fn dispatch<B: Body + Unpin>(
         &self,
-        route: Option<Route>,
-        head: &mut Parts,
+        found: Found<'_>,
+        head: Parts,
         body: B,
         client: Client,
     ) -> Result<Reply, Refusal> {
         if size_of(&head.headers) > self.header_max_bytes {
             return Err(Refusal::HEADERS_TOO_LARGE);
         }
-        let route = route.ok_or(Refusal::NOT_FOUND)?;
-        if head.method == Method::OPTIONS {
-            return Ok(options(route));
-        }
-        if !route.takes(&head.method) {
-            return Err(Refusal::method_not_allowed(route.allow()));
-        }
-        // A request whose body is still to come counts when it has come: who sends none would keep others out.
-        let _inside =
-            if matches!(route, Route::Register | Route::Login) { None } else { Some(self.enter(&self.in_flight)?) };
-        match route {
-            Route::Root => handlers::root::handle(),
-            // Boxed, because hyper keeps room on every connection for the largest answer in the making.
-            Route::Register => Box::pin(self.register(head, body, client)).await,
-            Route::Login => Box::pin(self.login(head, body, client)).await,
-            Route::Me => handlers::me::handle(&self.handles, take(head)).await,
-            Route::Jwks => handlers::jwks::handle(&self.handles, &head.headers),
-            Route::OpenApi | Route::Docs | Route::Redoc | Route::RedocScript => {
-                self.docs.answer(head.uri.path(), &head.headers)
+        let route = found.route.ok_or(Refusal::NOT_FOUND)?;
+        let Some(endpoint) = found.endpoint else {
+            if head.method == Method::OPTIONS {
+                return Ok(options(route));
+            }
+            return Err(Refusal::method_not_allowed(route.allow.clone()));
+        };
+        let all = match endpoint.work {
+            Work::Light => &self.in_flight,
+            Work::Hashing => &self.hashing_in_flight,
+        };
+        match &endpoint.handler {
+            Handler::Plain(handle) => {
+                let _inside = self.enter(all)?;
+                handle(self.call(endpoint, head, client)).await
+            }
+            Handler::WithBody(handle) => {
+                // Boxed, because hyper keeps room on every connection for the largest answer in the making.
+                let body = body::receive(&head.headers, body, self.body_max_bytes, self.body_timeout);
+                let bytes = Box::pin(body).await?;
+                // It counts when its body has come: who sends none would keep others out.
+                let _inside = self.enter(all)?;
+                handle(self.call(endpoint, head, client), bytes)?.await
             }
         }
     }
 
-    async fn register<B: Body + Unpin>(&self, head: &mut Parts, body: B, client: Client) -> Result<Reply, Refusal> {
-        let fields = self.fields(head, body).await?;
-        let _inside = self.enter(&self.hashing_in_flight)?;
-        handlers::register::handle(&self.handles, client, fields).await
-    }
-
-    async fn login<B: Body + Unpin>(&self, head: &mut Parts, body: B, client: Client) -> Result<Reply, Refusal> {
-        let fields = self.fields(head, body).await?;
-        let _inside = self.enter(&self.hashing_in_flight)?;
-        handlers::login::handle(&self.handles, client, fields).await
-    }
-
-    async fn fields<B: Body + Unpin>(&self, head: &mut Parts, body: B) -> Result<Fields, Refusal> {
-        Ok(body::read_fields(&take(head).headers, body, self.body_max_bytes, self.body_timeout).await?)
+    fn call(&self, endpoint: &Endpoint, head: Parts, client: Client) -> Call {
+        let parameters = if endpoint.path.contains('{') { self.router.parameters(head.uri.path()) } else { Vec::new() };
+        Call { head, client, parameters }
     }
 
     /// Counts one more request, if there is room for it.
@@ -231,7 +224,7 @@ impl Service {
     }
 
     /// The route's path stands for the request's, which may hold anything, addresses and tokens among it.
-    fn record(&self, route: Option<Route>, method: &Method, reply: &Reply, took: Duration, id: &HeaderValue) {
+    fn log(&self, route: Option<&Route>, method: &Method, reply: &Reply, took: Duration, id: &HeaderValue) {
         let path = self.tally.count(route, reply.status, took);
         tracing::info!(
             // Extension methods are as long as a client likes, and may say anything.
@@ -284,21 +277,15 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// The head of a request, for whoever will not need it to the end: it keeps the buffer that it was read into, and hyper would
-/// have to make another.
-fn take(head: &mut Parts) -> Parts {
-    mem::replace(head, Request::new(()).into_parts().0)
-}
-
 /// As HTTP/2 counts (RFC 9113, section 6.5.2), but for the overhead of each field: HTTP/1 requests, which hyper has bounded
 /// by then, are never over the limit.
 fn size_of(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
-fn options(route: Route) -> Reply {
+fn options(route: &Route) -> Reply {
     let mut reply = Reply::new(StatusCode::NO_CONTENT, Bytes::new());
-    reply.headers.insert(ALLOW, HeaderValue::from_static(route.allow()));
+    reply.headers.insert(ALLOW, route.allow.clone());
     reply
 }
 

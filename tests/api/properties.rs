@@ -13,9 +13,10 @@ use rollcall::domain::email::Email;
 use rollcall::domain::invisible::{is_directive, is_invisible};
 use rollcall::domain::name::Name;
 use rollcall::domain::password::Password;
-use rollcall::domain::user::{NotText, User};
+use rollcall::domain::user::User;
 use rollcall::hashing::mcf::Mcf;
-use rollcall::http::body::{BodyError, Field, Fields, MAX_VALUES};
+use rollcall::http::body::{BodyError, Given, MAX_VALUES, Secret, check, read};
+use serde::Deserialize;
 use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -24,7 +25,19 @@ use zeroize::Zeroizing;
 use crate::harness::TestDatabase;
 
 /// What bodies are read for.
-const KNOWN: [(&str, Field); 3] = [("name", Field::Name), ("email", Field::Email), ("password", Field::Password)];
+#[derive(Debug, Deserialize)]
+struct Body {
+    #[serde(default)]
+    name: Given<String>,
+    #[serde(default)]
+    password: Given<Secret>,
+    #[serde(default)]
+    flag: Given<bool>,
+    #[serde(default)]
+    list: Given<Vec<u32>>,
+}
+
+const KNOWN: [&str; 4] = ["name", "password", "flag", "list"];
 
 /// Text that is nearly an address, with one oddity or another.
 fn nearly_email() -> impl Strategy<Value = String> {
@@ -39,7 +52,7 @@ fn nearly_email() -> impl Strategy<Value = String> {
 
 /// One of the keys that are known, or any other.
 fn key() -> impl Strategy<Value = String> {
-    prop_oneof![select(&KNOWN).prop_map(|(key, _)| key.to_owned()), any::<String>()]
+    prop_oneof![select(&KNOWN).prop_map(str::to_owned), any::<String>()]
 }
 
 /// JSON of any shape, whose objects have no key twice.
@@ -60,23 +73,32 @@ fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// What `Fields` must make of `value`, key by key.
+/// What a body must be read as, key by key.
 fn expect_fields(text: &str, value: &Value) -> Result<(), TestCaseError> {
-    let parsed = Fields::parse(text.as_bytes());
+    let parsed = read::<Body>(text.as_bytes());
     let Some(object) = value.as_object() else {
         prop_assert_eq!(parsed.err(), Some(BodyError::NotAnObject));
         return Ok(());
     };
-    let mut fields = parsed.map_err(|error| TestCaseError::fail(format!("{error}: {text}")))?;
-    for (key, field) in KNOWN {
-        let expected = match object.get(key) {
-            Some(Value::String(text)) => Ok(text.clone()),
-            None | Some(Value::Null) => Err(NotText::Missing),
-            Some(_) => Err(NotText::OtherType),
-        };
-        prop_assert_eq!(fields.take(field).map(|text| text.to_string()), expected);
-        prop_assert_eq!(fields.take(field).err(), Some(NotText::Missing), "taken out once");
+    fn expected<T>(value: Option<&Value>, of: impl FnOnce(&Value) -> Option<T>) -> Given<T> {
+        match value {
+            None | Some(Value::Null) => Given::Missing,
+            Some(value) => of(value).map_or(Given::OtherType, Given::Value),
+        }
     }
+    let text_of = |value: &Value| value.as_str().map(str::to_owned);
+    let number = |value: &Value| u32::try_from(value.as_u64()?).ok();
+    let body = parsed.map_err(|error| TestCaseError::fail(format!("{error}: {text}")))?;
+    prop_assert_eq!(body.name, expected(object.get("name"), text_of));
+    let password = match body.password {
+        Given::Value(secret) => Given::Value(secret.into_inner().to_string()),
+        Given::Missing => Given::Missing,
+        Given::OtherType => Given::OtherType,
+    };
+    prop_assert_eq!(password, expected(object.get("password"), text_of));
+    prop_assert_eq!(body.flag, expected(object.get("flag"), Value::as_bool));
+    let list = |value: &Value| value.as_array()?.iter().map(number).collect::<Option<Vec<_>>>();
+    prop_assert_eq!(body.list, expected(object.get("list"), list));
     Ok(())
 }
 
@@ -130,16 +152,16 @@ proptest! {
     }
 
     #[test]
-    fn fields_never_panic_whatever_the_bytes(bytes in vec(any::<u8>(), 0..200)) {
-        let ours = Fields::parse(&bytes).is_ok();
+    fn bodies_never_panic_whatever_the_bytes(bytes in vec(any::<u8>(), 0..200)) {
+        let ours = read::<Body>(&bytes).is_ok();
         let theirs = serde_json::from_slice::<Value>(&bytes).is_ok_and(|value| value.is_object());
         // Of bytes at random only an object without keys twice can be told by serde_json alone.
         prop_assert!(!ours || theirs);
     }
 
     #[test]
-    fn fields_never_panic_on_what_is_nearly_json(text in "[\\{\\}\\[\\]\",:a0-9\\\\u d8ntrue.eE+-]{0,60}") {
-        let ours = Fields::parse(text.as_bytes());
+    fn bodies_never_panic_on_what_is_nearly_json(text in "[\\{\\}\\[\\]\",:a0-9\\\\u d8ntrue.eE+-]{0,60}") {
+        let ours = read::<Body>(text.as_bytes());
         let theirs = serde_json::from_str::<Value>(&text);
         match ours {
             Ok(_) => prop_assert!(theirs.is_ok_and(|value| value.is_object())),
@@ -163,7 +185,7 @@ proptest! {
         }
         let body = serde_json::json!({"values": values});
         let expected = (count(&body) > MAX_VALUES).then_some(BodyError::TooManyValues);
-        prop_assert_eq!(Fields::parse(body.to_string().as_bytes()).err(), expected);
+        prop_assert_eq!(check(body.to_string().as_bytes()).err(), expected);
     }
 
     #[test]
@@ -171,7 +193,7 @@ proptest! {
         let entries: Vec<_> = object.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
         let again = at.get(&entries).clone();
         let text = format!("{{{},{again}}}", entries.join(","));
-        prop_assert_eq!(Fields::parse(text.as_bytes()).err(), Some(BodyError::DuplicateKey), "{}", text);
+        prop_assert_eq!(check(text.as_bytes()).err(), Some(BodyError::DuplicateKey), "{}", text);
     }
 
     #[test]

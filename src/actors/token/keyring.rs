@@ -82,6 +82,29 @@ impl Keyring {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, KeyringError> {
         let snapshot = store.read().await?;
+        Self::new(secret, config, (store, snapshot), metrics)
+    }
+
+    /// One of the secret alone, that has not looked for other keys.
+    ///
+    /// # Errors
+    /// [`KeyringError::NoSigner`] where the secret is not accepted.
+    pub fn of_secret(
+        secret: &SecretString,
+        config: &config::Tokens,
+        store: KeyStore,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, KeyringError> {
+        let snapshot = Snapshot { keys: Vec::new(), unsound: Vec::new(), now: OffsetDateTime::now_utc() };
+        Self::new(secret, config, (store, snapshot), metrics)
+    }
+
+    fn new(
+        secret: &SecretString,
+        config: &config::Tokens,
+        (store, snapshot): (KeyStore, Snapshot),
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, KeyringError> {
         let secret = config.accept_secret.then(|| Arc::new(Key::of_secret(secret)));
         let encryption = config.encryption_keys.clone();
         let ring = Ring::new(secret.as_ref(), &snapshot, encryption.as_ref(), snapshot.now, None);

@@ -67,11 +67,6 @@ impl File {
         reply.headers.insert(ETAG, HeaderValue::try_from(tag).map_err(|_| Refusal::INTERNAL)?);
         Ok(reply)
     }
-
-    #[cfg(test)]
-    pub(super) fn plain(&self) -> &[u8] {
-        &self.plain.0
-    }
 }
 
 fn compress(body: &[u8]) -> std::io::Result<Vec<u8>> {

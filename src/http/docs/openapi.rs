@@ -1,16 +1,16 @@
 //! The OpenAPI document, from the code's own types and its own refusals.
 
-mod answers;
-
+use hyper::Method;
 use utoipa::OpenApi;
 use utoipa::openapi::header::HeaderBuilder;
-use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Components, ObjectBuilder, Ref, RefOr, Type};
 
+use super::answers::Answer;
+use super::description::Description;
+use crate::http::endpoint::Spec;
 use crate::http::error::{ErrorReply, Problem};
-use crate::http::handlers::{jwks, login, me, register, root};
-use answers::Answer;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -24,7 +24,6 @@ use answers::Answer;
     ),
     // Below whatever path a proxy puts the service: as seen from the document.
     servers((url = ".", description = "This service")),
-    paths(register::handle, login::handle, me::handle, root::handle, jwks::handle),
     components(schemas(ErrorReply, Problem)),
     tags((name = "Users", description = "Accounts and logins"), (name = "Service", description = "The service itself")),
 )]
@@ -36,31 +35,27 @@ const LIMITS: [(&str, &str, &str); 2] = [
     ("RateLimit-Policy", "Requests at once, and the seconds in which as many come back.", "\"login\";q=240;w=120"),
 ];
 
-/// The OpenAPI document, indented.
+/// The OpenAPI document of these endpoints, indented.
 ///
 /// # Errors
 /// Where it does not serialize.
-pub fn openapi_json() -> Result<String, serde_json::Error> {
-    document().to_pretty_json()
+pub fn openapi_json(specs: &[Spec]) -> Result<String, serde_json::Error> {
+    document(specs).to_pretty_json()
 }
 
-/// What the types say, and every refusal with an example that the service's own code wrote.
-fn document() -> utoipa::openapi::OpenApi {
+/// What the endpoints say, and every refusal with an example that the service's own code wrote.
+fn document(specs: &[Spec]) -> utoipa::openapi::OpenApi {
     let mut api = Api::openapi();
     let components = api.components.get_or_insert_default();
-    for (path, answers) in [
-        ("/", answers::public()),
-        ("/.well-known/jwks.json", answers::public()),
-        ("/api/users/register", answers::register()),
-        ("/api/users/login", answers::login()),
-        ("/api/users/me", answers::me()),
-    ] {
-        if let Some(operation) = api.paths.paths.get_mut(path).and_then(operation) {
-            tell_limits(operation);
-            for answer in answers {
-                describe(operation, components, answer);
-            }
+    for spec in specs {
+        let Description { mut operation, schemas, answers } = spec.description();
+        components.schemas.extend(schemas);
+        tell_limits(&mut operation);
+        for answer in answers {
+            describe(&mut operation, components, answer);
         }
+        let item = api.paths.paths.entry(spec.path.to_owned()).or_default();
+        item.merge_operations(PathItem::new(method(&spec.method), operation));
     }
     for (name, words, example) in LIMITS {
         let schema = ObjectBuilder::new().schema_type(Type::String).examples([example]);
@@ -76,8 +71,14 @@ fn document() -> utoipa::openapi::OpenApi {
     api
 }
 
-fn operation(item: &mut PathItem) -> Option<&mut Operation> {
-    item.get.as_mut().or(item.post.as_mut())
+fn method(method: &Method) -> HttpMethod {
+    match *method {
+        Method::POST => HttpMethod::Post,
+        Method::PUT => HttpMethod::Put,
+        Method::PATCH => HttpMethod::Patch,
+        Method::DELETE => HttpMethod::Delete,
+        _ => HttpMethod::Get,
+    }
 }
 
 /// Adds `answer` to those of `operation`, by the name under which `components` have it.

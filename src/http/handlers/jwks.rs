@@ -1,17 +1,24 @@
 //! `GET /.well-known/jwks.json`: the public keys that tokens may be checked with.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::body::Bytes;
-use hyper::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderValue};
+use hyper::header::{CACHE_CONTROL, ETAG, HeaderValue};
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
+use utoipa::openapi::{ObjectBuilder, RefOr, Required, ResponseBuilder, Type};
 
-use crate::actors::Handles;
+use crate::actors::token::TokenHandle;
 use crate::domain::signing_key::Jwk;
+use crate::http::docs::answers;
+use crate::http::endpoint::{self, Call, Endpoint};
 use crate::http::error::Refusal;
 use crate::http::etag;
+use crate::http::limits::class::Class;
 use crate::http::reply::Reply;
 
 /// A JWK set (RFC 7517, section 5).
@@ -57,31 +64,49 @@ impl<'a> From<&'a Jwk> for JwkBody<'a> {
     }
 }
 
-/// Public signing keys (JWKS)
-///
-/// Whoever checks tokens by themselves finds the key that a token names in its header here. The set is empty where tokens
-/// are signed with a shared secret.
-#[utoipa::path(
-    get, path = "/.well-known/jwks.json", tag = "Service", operation_id = "jwks",
-    security(()),
-    params(("If-None-Match" = Option<String>, Header, description = "`ETag` of the set that the client has")),
-    responses(
-        (
-            status = 200, description = "The public keys that tokens may be checked with", body = JwksReply<'_>,
-            headers(
-                ("ETag" = String, description = "Changes with the keys"),
-                ("Cache-Control" = String, description = "A new key signs only after this time"),
-            )
-        ),
-        (status = 304, description = "The client has them already"),
-    )
-)]
-pub(in crate::http) fn handle(handles: &Handles, headers: &HeaderMap) -> Result<Reply, Refusal> {
-    let public = handles.tokens.public_keys();
+/// The endpoint.
+pub(crate) fn endpoint(tokens: TokenHandle) -> Endpoint {
+    let outline = endpoint::get("/.well-known/jwks.json", Class::OTHER).describe(|operation| {
+        let text = "Whoever checks tokens by themselves finds the key that a token names in its header here. The set is \
+                    empty where tokens are signed with a shared secret.";
+        operation
+            .named("Service", "jwks", "Public signing keys (JWKS)", text)
+            .replies::<JwksReply<'_>>(StatusCode::OK, "The public keys that tokens may be checked with")
+            .also(describe_caching)
+            .refuses(answers::public())
+    });
+    outline.handle(tokens, jwks)
+}
+
+/// What clients that keep the set send and get.
+fn describe_caching(operation: &mut Operation) {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let known = ParameterBuilder::new()
+        .name("If-None-Match")
+        .parameter_in(ParameterIn::Header)
+        .description(Some("`ETag` of the set that the client has"))
+        .required(Required::False)
+        .schema(Some(text()));
+    operation.parameters.get_or_insert_default().push(known.build().into());
+    let responses = &mut operation.responses.responses;
+    if let Some(RefOr::T(set)) = responses.get_mut(StatusCode::OK.as_str()) {
+        for (name, words) in
+            [("ETag", "Changes with the keys"), ("Cache-Control", "A new key signs only after this time")]
+        {
+            let header = HeaderBuilder::new().description(Some(words)).schema(Some(text())).build();
+            set.headers.insert(name.to_owned(), RefOr::T(header));
+        }
+    }
+    let unchanged = ResponseBuilder::new().description("The client has them already").build();
+    responses.insert(StatusCode::NOT_MODIFIED.as_str().to_owned(), RefOr::T(unchanged));
+}
+
+async fn jwks(tokens: Arc<TokenHandle>, call: Call) -> Result<Reply, Refusal> {
+    let public = tokens.public_keys();
     let body = JwksReply { keys: public.keys.iter().map(JwkBody::from).collect() };
     let mut reply = Reply::json(StatusCode::OK, &body)?;
     let tag = etag::of(&reply.body);
-    if etag::is_among(&tag, headers) {
+    if etag::is_among(&tag, &call.head.headers) {
         reply = Reply::new(StatusCode::NOT_MODIFIED, Bytes::new());
     }
     reply.headers.insert(CACHE_CONTROL, cache_control(public.max_age));

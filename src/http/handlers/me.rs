@@ -1,13 +1,18 @@
 //! `GET /api/users/me`: bearer → `tokens.verify` → `users.find_by_id` → 200.
 
+use std::sync::Arc;
+
 use hyper::StatusCode;
-use hyper::http::request::Parts;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::actors::Handles;
+use crate::actors::token::TokenHandle;
+use crate::actors::user::UserHandle;
 use crate::http::bearer;
+use crate::http::docs::answers::{self, Answer};
+use crate::http::endpoint::{self, Call, Caller, Endpoint};
 use crate::http::error::Refusal;
+use crate::http::limits::class::Class;
 use crate::http::reply::{Reply, UserBody, always_true};
 
 /// The current user.
@@ -18,18 +23,35 @@ pub struct MeReply<'a> {
     data: UserBody<'a>,
 }
 
-/// Get the current user
-///
-/// The user whose token the request carries in `Authorization: Bearer`. A token of a user who is gone is refused.
-#[utoipa::path(
-    get, path = "/api/users/me", tag = "Users", operation_id = "me",
-    security(("bearer" = [])),
-    responses((status = 200, description = "The token's user", body = MeReply<'_>))
-)]
-pub(in crate::http) async fn handle(handles: &Handles, head: Parts) -> Result<Reply, Refusal> {
-    let user_id = handles.tokens.verify(bearer::token(&head.headers)?)?;
-    drop(head);
-    let user = handles.users.find_by_id(user_id).await?.ok_or(Refusal::INVALID_TOKEN)?;
+/// The endpoint.
+pub(crate) fn endpoint(users: UserHandle, tokens: TokenHandle) -> Endpoint {
+    let outline = endpoint::get("/api/users/me", Class::PROFILE).called_by(Caller::User).describe(|operation| {
+        let text = "The user whose token the request carries in `Authorization: Bearer`. A token of a user who is gone is \
+                    refused.";
+        operation
+            .named("Users", "me", "Get the current user", text)
+            .replies::<MeReply<'_>>(StatusCode::OK, "The token's user")
+            .refuses(refusals())
+    });
+    outline.handle((users, tokens), me)
+}
+
+fn refusals() -> Vec<Answer> {
+    let mut answers = answers::of_databases();
+    answers.extend([
+        Answer::new("InvalidToken", "The token is bad or expired, or its user is gone.", vec![Refusal::INVALID_TOKEN]),
+        Answer::new("NotAuthenticated", "The request has no bearer token.", vec![Refusal::NOT_AUTHENTICATED]),
+        answers::rate_limited(),
+    ]);
+    answers
+}
+
+async fn me(parts: Arc<(UserHandle, TokenHandle)>, call: Call) -> Result<Reply, Refusal> {
+    let (users, tokens) = &*parts;
+    let user_id = tokens.verify(bearer::token(&call.head.headers)?)?;
+    // While the head lives, hyper cannot use its read buffer again.
+    drop(call);
+    let user = users.find_by_id(user_id).await?.ok_or(Refusal::INVALID_TOKEN)?;
     let reply = Reply::json(StatusCode::OK, &MeReply { success: true, data: UserBody::from(&user) })?;
     Ok(reply.to_user(user.id))
 }

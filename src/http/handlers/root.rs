@@ -1,10 +1,15 @@
 //! `GET /`: is anybody there?
 
+use std::sync::Arc;
+
 use hyper::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::http::docs::answers;
+use crate::http::endpoint::{self, Call, Endpoint};
 use crate::http::error::Refusal;
+use crate::http::limits::class::Class;
 use crate::http::reply::Reply;
 
 /// That the service runs, and which version.
@@ -18,16 +23,20 @@ pub struct RootReply {
     version: &'static str,
 }
 
-/// Service status
-///
-/// Answers while the service takes requests, and tells its version. It asks no database: that is what `/readyz` of the
-/// admin listener is for.
-#[utoipa::path(
-    get, path = "/", tag = "Service", operation_id = "root",
-    security(()),
-    responses((status = 200, description = "The service takes requests", body = RootReply))
-)]
-pub(in crate::http) fn handle() -> Result<Reply, Refusal> {
+/// The endpoint.
+pub(crate) fn endpoint() -> Endpoint {
+    let outline = endpoint::get("/", Class::OTHER).describe(|operation| {
+        let text = "Answers while the service takes requests, and tells its version. It asks no database: that is what \
+                    `/readyz` of the admin listener is for.";
+        operation
+            .named("Service", "root", "Service status", text)
+            .replies::<RootReply>(StatusCode::OK, "The service takes requests")
+            .refuses(answers::public())
+    });
+    outline.handle((), root)
+}
+
+async fn root(_: Arc<()>, _: Call) -> Result<Reply, Refusal> {
     let body =
         RootReply { status: "ok", message: "User Management API is running", version: env!("CARGO_PKG_VERSION") };
     Reply::json(StatusCode::OK, &body)

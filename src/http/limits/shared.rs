@@ -16,7 +16,6 @@ use thiserror::Error;
 use tokio::time::{sleep, timeout};
 
 use super::Decision;
-use super::class::Class;
 use crate::config::Rate;
 use crate::domain::network::Network;
 use crate::domain::pseudonym::Pseudonyms;
@@ -142,14 +141,14 @@ impl Shared {
     }
 
     /// Takes a token; `None` where Redis is lost, now or before.
-    pub async fn take(&self, class: Class, rate: Rate, network: Network) -> Option<Decision> {
+    pub async fn take(&self, class: &str, rate: Rate, network: Network) -> Option<Decision> {
         let (number, connection) = {
             let link = self.link.read().unwrap_or_else(PoisonError::into_inner);
             (link.number, link.connection.clone())
         };
         let Some(mut connection) = connection else { return self.pass() };
         let key = self.pseudonyms.source_text(network);
-        match self.call(&mut connection, class.name(), &key, rate).await {
+        match self.call(&mut connection, class, &key, rate).await {
             Ok(decision) => Some(decision),
             Err(error) => {
                 self.lose(number, &error);

@@ -2,14 +2,27 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rollcall::domain::user::{NewUser, RegistrationFields};
-use rollcall::http::body::{BodyError, Field, Fields, MAX_VALUES};
+use rollcall::domain::name::Name;
+use rollcall::http::body::{BodyError, Broken, Given, MAX_VALUES, Secret, read};
+use serde::Deserialize;
 use serde_json::Value;
+
+#[derive(Deserialize)]
+struct Body {
+    #[serde(default)]
+    name: Given<String>,
+    #[serde(default)]
+    password: Given<Secret>,
+    #[serde(default)]
+    flag: Given<bool>,
+    #[serde(default)]
+    list: Given<Vec<String>>,
+}
 
 fuzz_target!(|bytes: &[u8]| {
     let plain = serde_json::from_slice::<Value>(bytes);
-    let mut fields = match Fields::parse(bytes) {
-        Ok(fields) => fields,
+    let body = match read::<Body>(bytes) {
+        Ok(body) => body,
         Err(BodyError::NotJson) => return assert!(plain.is_err(), "refused as no JSON"),
         Err(BodyError::NotAnObject) => return assert!(!plain.expect("JSON").is_object(), "refused as no object"),
         // `serde_json` lets them pass, and the rest of the body was not looked at.
@@ -18,21 +31,16 @@ fuzz_target!(|bytes: &[u8]| {
         Err(error) => panic!("{error}"),
     };
     let plain = plain.expect("JSON");
-    let mut take = |field, key: &str| {
-        let taken = fields.take(field);
-        assert_eq!(taken.as_ref().ok().map(|text| text.as_str()), plain[key].as_str(), "{key}");
-        taken
-    };
-    let parsed = NewUser::parse(RegistrationFields {
-        name: take(Field::Name, "name"),
-        email: take(Field::Email, "email"),
-        password: take(Field::Password, "password"),
-    });
-    match parsed {
-        Ok(user) => {
-            assert!((1..=100).contains(&user.name.as_str().chars().count()));
-            assert!(!user.name.as_str().contains(char::is_control));
-        }
-        Err(broken) => assert!(!broken.is_empty(), "refused without a reason"),
+    let mut broken = Broken::default();
+    let name = broken.required("name", body.name);
+    assert_eq!(name.as_deref(), plain["name"].as_str());
+    let password = broken.required("password", body.password).map(Secret::into_inner);
+    assert_eq!(password.as_ref().map(|text| text.as_str()), plain["password"].as_str());
+    assert_eq!(broken.required("flag", body.flag), plain["flag"].as_bool());
+    let list = broken.required("list", body.list);
+    assert_eq!(list.is_some(), plain["list"].as_array().is_some_and(|list| list.iter().all(Value::is_string)));
+    if let Some(Ok(name)) = name.map(|name| Name::parse(&name)) {
+        assert!((1..=100).contains(&name.as_str().chars().count()));
+        assert!(!name.as_str().contains(char::is_control));
     }
 });

@@ -1,4 +1,4 @@
-//! The refusals of each operation, as answers that operations share.
+//! Refusals as the document has them: answers of one status, which operations share by their name.
 
 use hyper::StatusCode;
 use serde_json::json;
@@ -8,11 +8,11 @@ use utoipa::openapi::{
     AllOfBuilder, Content, ContentBuilder, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Schema, Type,
 };
 
-use crate::domain::Violation;
 use crate::http::error::{Format, Refusal};
 
 /// The refusals of one status.
-pub(super) struct Answer {
+#[derive(Debug)]
+pub struct Answer {
     /// What the document calls it.
     pub(super) name: &'static str,
     pub(super) status: StatusCode,
@@ -23,7 +23,8 @@ pub(super) struct Answer {
 
 impl Answer {
     /// `refusals` have one status all.
-    fn new(name: &'static str, when: &'static str, refusals: Vec<Refusal>) -> Self {
+    #[must_use]
+    pub fn new(name: &'static str, when: &'static str, refusals: Vec<Refusal>) -> Self {
         let status = refusals.first().map_or(StatusCode::INTERNAL_SERVER_ERROR, |refusal| refusal.status);
         Self { name, status, when, refusals }
     }
@@ -74,62 +75,26 @@ fn header(kind: Type, words: &str) -> Header {
 }
 
 /// Of operations without a body and without a token.
-pub(super) fn public() -> Vec<Answer> {
+#[must_use]
+pub fn public() -> Vec<Answer> {
     vec![rate_limited(), Answer::new("Overloaded", "Too many requests are being answered.", vec![Refusal::OVERLOADED])]
 }
 
-pub(super) fn register() -> Vec<Answer> {
-    let invalid = Refusal::invalid(vec![
-        Violation::new("email", "must be a valid email address, such as name@example.com"),
-        Violation::new("password", "must contain a digit"),
-    ]);
-    let mut answers = of_bodies();
-    answers.extend([
-        Answer::new("InvalidBody", "The body is no JSON object, or did not arrive whole.", not_json()),
-        Answer::new("EmailTaken", "The email is registered already.", vec![Refusal::EMAIL_TAKEN]),
-        Answer::new("InvalidRegistration", "Fields break rules; `details` has each of them.", vec![invalid]),
-        rate_limited(),
-    ]);
-    answers
-}
-
-pub(super) fn login() -> Vec<Answer> {
-    let mut bad = not_json();
-    bad.push(Refusal::MISSING_CREDENTIALS);
-    let wrong = vec![Refusal::INVALID_CREDENTIALS];
-    let invalid = Refusal::invalid(vec![Violation::new("password", "must be a string")]);
-    let often = vec![Refusal::RATE_LIMITED, Refusal::TOO_MANY_ATTEMPTS];
-    let mut answers = of_bodies();
-    answers.extend([
-        Answer::new("InvalidLoginBody", "The body is no JSON object, or has no email or no password.", bad),
-        Answer::new("WrongCredentials", "No account has this email, or it has another password.", wrong),
-        Answer::new("InvalidLogin", "Email or password is no string.", vec![invalid]),
-        Answer::new("TooManyLogins", "Too many requests of one network, or too many failed logins.", often),
-    ]);
-    answers
-}
-
-pub(super) fn me() -> Vec<Answer> {
-    let token = vec![Refusal::INVALID_TOKEN];
-    let mut answers = of_databases();
-    answers.extend([
-        Answer::new("InvalidToken", "The token is bad or expired, or its user is gone.", token),
-        Answer::new("NotAuthenticated", "The request has no bearer token.", vec![Refusal::NOT_AUTHENTICATED]),
-        rate_limited(),
-    ]);
-    answers
-}
-
-fn rate_limited() -> Answer {
+/// That of a network over its rate limit.
+#[must_use]
+pub fn rate_limited() -> Answer {
     Answer::new("RateLimited", "Too many requests of one network.", vec![Refusal::RATE_LIMITED])
 }
 
-fn not_json() -> Vec<Refusal> {
+/// Those of a body that is no JSON object, or is not whole.
+#[must_use]
+pub fn not_json() -> Vec<Refusal> {
     vec![Refusal::MALFORMED_JSON, Refusal::NOT_AN_OBJECT, Refusal::DUPLICATE_KEY, Refusal::INCOMPLETE_BODY]
 }
 
 /// Of operations that read a body, but for what they make of it.
-fn of_bodies() -> Vec<Answer> {
+#[must_use]
+pub fn of_bodies() -> Vec<Answer> {
     let large = vec![Refusal::PAYLOAD_TOO_LARGE, Refusal::TOO_MANY_VALUES];
     let mut answers = of_databases();
     answers.extend([
@@ -141,7 +106,8 @@ fn of_bodies() -> Vec<Answer> {
 }
 
 /// Of operations that need the database.
-fn of_databases() -> Vec<Answer> {
+#[must_use]
+pub fn of_databases() -> Vec<Answer> {
     let away = vec![Refusal::OVERLOADED, Refusal::UNAVAILABLE];
     vec![
         Answer::new("InternalError", "The service failed; its log says why.", vec![Refusal::INTERNAL]),
