@@ -5,20 +5,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::Pool;
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::actors::{self, Handles, Keyring, KeyringError, Supplies};
+use crate::actors::supervisor;
 use crate::config::{Config, Telemetry};
-use crate::database::keys::KeyStore;
+use crate::crypto::pseudonym::Pseudonyms;
 use crate::database::migrations::{self, Outcome};
-use crate::database::{self, Database, DatabaseError};
-use crate::domain::pseudonym::Pseudonyms;
+use crate::database::{self, Database, DatabaseError, Pool};
+use crate::features::tokens::handle::{Keyring, KeyringError};
+use crate::features::tokens::store::KeyStore;
 use crate::hashing::engine::{Engines, StartError};
 use crate::http::admin::{self, Admin};
+use crate::http::docs;
 use crate::http::gate::Gate;
 use crate::http::limits::Limits;
 use crate::http::limits::shared::SharedError;
@@ -31,10 +32,14 @@ use crate::telemetry::{Health, Metrics, TelemetryError};
 mod descriptors;
 pub mod features;
 mod front;
+mod probe;
 mod running;
 mod secret;
 
+pub use features::Handles;
+use features::{Features, Kit};
 use front::Front;
+use probe::Probe;
 use running::Running;
 pub use secret::SecretError;
 
@@ -148,11 +153,13 @@ impl App {
         migrate(&pool).await?;
         let keyring = open_keyring(&config, &secret, &pool, &metrics).await?;
         let engines = engines.await.map_err(assembly)??;
-        let supplies = Supplies { keyring, pseudonyms, pool: pool.clone(), engines, metrics: Arc::clone(&metrics) };
-        let troupe = actors::build(&config, supplies);
-        let handles = troupe.handles.clone();
-        let router = Router::new(features::endpoints(&handles, &config), &limits).map_err(assembly)?;
-        running.add_supervisor(troupe.start(&health).await.map_err(assembly)?);
+        let kit = Kit { keyring, pseudonyms, pool: pool.clone(), engines, metrics: Arc::clone(&metrics) };
+        let Features { handles, mut endpoints, children } = features::build(kit, &config);
+        if config.server.docs {
+            endpoints.extend(docs::endpoints(&endpoints));
+        }
+        let router = Router::new(endpoints, &limits).map_err(assembly)?;
+        running.add_supervisor(supervisor::start(children, Arc::clone(&health)).await.map_err(assembly)?);
         let audit = handles.audit.clone();
         running.add(|| async move { audit.flush().await });
         limits.open().await;
@@ -187,12 +194,14 @@ impl App {
     }
 
     fn serve_admin(&self, listener: TcpListener, service: Arc<Service>, pool: Pool) -> JoinHandle<()> {
+        let (asked, reported) = (self.handles.hasher.clone(), self.handles.hasher.clone());
         let admin = Arc::new(Admin {
             service,
-            hasher: self.handles.hasher.clone(),
+            is_overloaded: Box::new(move || asked.is_overloaded()),
+            report: Box::new(move || reported.report()),
             metrics: Arc::clone(&self.metrics),
             health: Arc::clone(&self.health),
-            pool,
+            database: Box::new(Probe(pool)),
             tls: self.tls.clone(),
             probe: tokio::sync::Mutex::default(),
         });

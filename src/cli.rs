@@ -14,9 +14,9 @@ use tracing::Level;
 
 use crate::app::{AppError, features};
 use crate::config::{Config, ConfigError, DEFAULTS};
-use crate::database::audit::AuditError;
-use crate::database::keys::KeyStoreError;
 use crate::database::{Database, DatabaseError, migrations};
+use crate::features::audit::store::log::AuditError;
+use crate::features::tokens::store::KeyStoreError;
 use crate::telemetry::{self, TelemetryError};
 
 /// User registration and authentication over HTTP.

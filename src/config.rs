@@ -21,8 +21,8 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use thiserror::Error;
 
-use crate::domain::encryption::EncryptionKeys;
-use crate::domain::pseudonym::Disclosure;
+use crate::crypto::encryption::EncryptionKeys;
+use crate::crypto::pseudonym::Disclosure;
 use https::Https;
 use layers::Layers;
 

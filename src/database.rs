@@ -1,9 +1,7 @@
 //! The way to PostgreSQL: a pool of connections to the configured server, or to a private cluster of the service's own.
 
-pub mod audit;
 mod cancel;
 mod hosts;
-pub mod keys;
 pub(crate) mod lender;
 pub mod local;
 pub mod migrations;
@@ -13,7 +11,6 @@ mod tls;
 
 use std::path::Path;
 
-use deadpool_postgres::Pool;
 use secrecy::ExposeSecret;
 use thiserror::Error;
 use tokio_postgres::GenericClient;
@@ -21,6 +18,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::config::{self, Tls};
 use crate::telemetry::Counter;
+pub use deadpool_postgres::{Object as Client, Pool};
 use hosts::Endpoint;
 use local::{Cluster, LocalError};
 use migrations::MigrationError;

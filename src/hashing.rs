@@ -10,8 +10,15 @@ pub mod engine;
 pub mod lanes;
 pub mod mcf;
 mod priority;
+mod stored;
+
+use std::time::Duration;
 
 pub use blowfish::{Digest, Salt};
+pub use stored::PasswordHash;
+
+/// Longest computation: the slowest hash that is accepted (cost 15, all lanes busy, a slow core) and then some.
+pub const COMPUTE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// 15: eight times the work of the default cost, some two seconds alone. A stored hash of a higher cost would let one login
 /// occupy a lane for minutes, so it is refused.

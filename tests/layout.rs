@@ -1,78 +1,61 @@
-//! The import rule, read off the source: who may use which module, and where each heavy crate is at home.
+//! The layout rules, read off the source: which room may use which, what features may know of each other, where each heavy
+//! crate is at home.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test that panics has said what it had to say")]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A module, and the modules that it may use. Arrows point down: `main → cli → app → http → actors → {hashing, database} →
-/// domain`. Configuration and telemetry are beside: all who act may read the one and count in the other.
-const MODULES: [(&str, &[&str]); 9] = [
-    ("cli", &["app", "http", "hashing", "database", "domain", "config", "telemetry"]),
-    ("app", &["http", "actors", "hashing", "database", "domain", "config", "telemetry"]),
-    ("http", &["actors", "domain", "config", "telemetry"]),
-    ("actors", &["hashing", "database", "domain", "config", "telemetry"]),
-    ("hashing", &["domain", "config", "telemetry"]),
+/// A room, and the rooms that it may use. Arrows point down: `main → cli → app → features → {http, actors, database, hashing} →
+/// {config, telemetry, crypto, domain}`.
+const ROOMS: [(&str, &[&str]); 11] = [
+    ("cli", &["app", "features", "http", "hashing", "database", "crypto", "domain", "config", "telemetry"]),
+    ("app", &["features", "http", "actors", "hashing", "database", "crypto", "domain", "config", "telemetry"]),
+    ("features", &["http", "actors", "hashing", "database", "crypto", "domain", "config", "telemetry"]),
+    ("http", &["crypto", "domain", "config", "telemetry"]),
+    ("actors", &["telemetry"]),
+    ("hashing", &["config", "telemetry"]),
     ("database", &["domain", "config", "telemetry"]),
     ("telemetry", &["domain", "config"]),
-    // The range and the type of a cost are hashing's to say.
-    ("config", &["domain", "hashing"]),
+    // The range and the type of a cost are hashing's to say; the form of a key is crypto's.
+    ("config", &["crypto", "domain", "hashing"]),
+    ("crypto", &["domain"]),
     ("domain", &[]),
 ];
 
-/// Crates, and the files that may name them, each by the beginning of its path.
+/// What a feature may name of another one.
+const SHARED: [&str; 2] = ["handle", "types"];
+
+/// Crates, and the files that may name them, each by the beginning of its path; `*` is any feature.
 const HOMES: [(&[&str], &[&str]); 13] = [
-    (&["hyper", "hyper_util", "http_body_util", "matchit", "utoipa", "utoipa_swagger_ui", "aide", "flate2"], &["http"]),
+    (&["hyper_util", "http_body_util", "matchit", "utoipa_swagger_ui", "aide", "flate2"], &["http"]),
+    // An endpoint says its statuses, its headers and its types.
+    (&["hyper", "utoipa"], &["http", "features/*/api", "features/*/types"]),
     (
         &["ractor"],
-        &[
-            "actors", // Holds the supervisor's cell, to stop it.
-            "app.rs",
-        ],
+        &["actors", "features/*/actor", "features/*/pool", "features/*/queue", "features/*/batches", "app/running"],
     ),
-    (&["tokio_postgres"], &["database", "actors/user", "actors/attempts", "actors/audit"]),
-    (
-        &["deadpool_postgres"],
-        &[
-            "database",
-            "actors/user",
-            "actors/attempts",
-            "actors/audit",
-            // The pool on its way to the actors.
-            "app.rs",
-            "actors.rs",
-            // The pool whose state the admin listener tells.
-            "http/admin.rs",
-        ],
-    ),
-    (&["jsonwebtoken"], &["actors/token"]),
+    (&["tokio_postgres"], &["database", "features/*/store", "features/*/actor", "features/*/batches"]),
+    (&["deadpool_postgres"], &["database"]),
+    (&["jsonwebtoken"], &["features/tokens"]),
     (&["bcrypt"], &["hashing"]),
     (&["tokio_rustls", "rustls_acme", "x509_parser"], &["http/tls"]),
-    (
-        &["rustls"],
-        &[
-            "http/tls", // To PostgreSQL.
-            "database/tls",
-        ],
-    ),
+    (&["rustls"], &["http/tls", "database/tls"]),
     (&["socket2"], &["http/unsent"]),
     (&["prometheus"], &["telemetry"]),
     (&["strsim", "toml"], &["config"]),
-    (&["governor"], &["http/limits/local"]),
-    (
-        &["redis"],
-        &[
-            "http/limits/shared", // Which URLs its client understands is the client's to say.
-            "config/limits",
-        ],
-    ),
+    // Which URLs Redis's client understands is the client's to say.
+    (&["governor", "redis"], &["http/limits", "config/limits"]),
 ];
 
 /// Who may read the environment: configuration, and the search for the server's binaries.
 const ENVIRONMENT: [&str; 2] = ["config", "database/local"];
 
 /// Where statements are written.
-const SQL: [&str; 4] = ["database", "actors/user/store", "actors/attempts/store", "actors/audit/store"];
+const SQL: [&str; 2] = ["database", "features/*/store"];
+
+/// Where statuses are known.
+const STATUSES: [&str; 2] = ["http", "features/*/api"];
 
 /// Every file below `src` with its path there.
 fn sources() -> Vec<(String, String)> {
@@ -109,18 +92,23 @@ fn code(text: &str) -> String {
     code
 }
 
-/// The module at the top that a file belongs to.
-fn module(file: &str) -> &str {
-    file.split(['/', '.']).next().unwrap()
+/// The module that a file is: `features/login/store.rs` is `features::login::store`.
+fn module(file: &str) -> Vec<String> {
+    file.trim_end_matches(".rs").split('/').map(str::to_owned).collect()
 }
 
+/// Whether `file` is `home`, or lies below it; `*` in `home` is any name.
 fn is_below(file: &str, home: &str) -> bool {
-    file == home || file.strip_prefix(home).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+    let (file, home) = (module(file), module(home));
+    file.len() >= home.len() && file.iter().zip(&home).all(|(part, home)| home == "*" || part == home)
+}
+
+fn is_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
 }
 
 /// Every name that stands directly before `::` and not itself after one.
 fn roots(code: &str) -> BTreeSet<&str> {
-    let is_name = |c: char| c.is_alphanumeric() || c == '_';
     let mut found = BTreeSet::new();
     for (at, _) in code.match_indices("::") {
         let before = code.get(..at).unwrap();
@@ -133,55 +121,104 @@ fn roots(code: &str) -> BTreeSet<&str> {
     found
 }
 
-/// The modules that a file names by `crate::`, alone or in a group.
-fn used(code: &str) -> BTreeSet<String> {
+/// The paths in the crate that a file names, by `crate::` or `super::`, alone or in groups, from the crate's root on.
+fn used(file: &str, code: &str) -> BTreeSet<Vec<String>> {
+    let own = module(file);
     let mut found = BTreeSet::new();
-    for (at, matched) in code.match_indices("crate::") {
-        if code.get(..at).unwrap().ends_with(|c: char| c.is_alphanumeric() || c == '_') {
-            continue;
-        }
-        let rest = code.get(at + matched.len()..).unwrap();
-        match rest.strip_prefix('{') {
-            Some(group) => {
-                let mut depth = 0;
-                let mut name = String::new();
-                for c in group.chars() {
-                    match c {
-                        '{' => depth += 1,
-                        '}' if depth == 0 => break,
-                        '}' => depth -= 1,
-                        _ => {}
-                    }
-                    if depth == 0 {
-                        name.push(c);
-                    }
-                }
-                found.extend(
-                    name.split(',').map(|item| first_name(item.trim()).to_owned()).filter(|name| !name.is_empty()),
-                );
+    for start in ["crate::", "super::"] {
+        for (at, _) in code.match_indices(start) {
+            let before = code.get(..at).unwrap();
+            // Within a name or a path it begins none.
+            if before.ends_with(|c: char| is_name(c) || c == ':') {
+                continue;
             }
-            None => drop(found.insert(first_name(rest).to_owned())),
+            expand(&mut code.get(at..).unwrap().chars().peekable(), Vec::new(), &mut found);
         }
     }
-    found
+    found.into_iter().map(|path| absolute(&own, &path)).collect()
 }
 
-fn first_name(text: &str) -> &str {
-    text.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap()
+/// Reads a path with its groups, from its first name on.
+fn expand(
+    text: &mut std::iter::Peekable<std::str::Chars<'_>>,
+    mut path: Vec<String>,
+    found: &mut BTreeSet<Vec<String>>,
+) {
+    loop {
+        let mut name = String::new();
+        while let Some(c) = text.next_if(|c| is_name(*c)) {
+            name.push(c);
+        }
+        if !name.is_empty() {
+            path.push(name);
+        }
+        if text.next_if_eq(&':').is_none() || text.next_if_eq(&':').is_none() {
+            found.insert(path);
+            return;
+        }
+        if text.next_if_eq(&'{').is_some() {
+            loop {
+                while text.next_if(|c| c.is_whitespace() || *c == ',').is_some() {}
+                if text.next_if_eq(&'}').is_some() {
+                    return;
+                }
+                expand(text, path.clone(), found);
+                // `as other` and generics, up to the next name.
+                while text.next_if(|c| !",}".contains(*c)).is_some() {}
+                if text.peek().is_none() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// A path from the crate's root on, as `module` writes it.
+fn absolute(module: &[String], path: &[String]) -> Vec<String> {
+    let ups = path.iter().take_while(|name| *name == "super").count();
+    let mut whole = if ups == 0 { Vec::new() } else { module.get(..module.len() - ups).unwrap().to_vec() };
+    whole.extend(path.iter().filter(|name| !["super", "crate", "self"].contains(&name.as_str())).cloned());
+    whole
 }
 
 #[test]
-fn modules_use_only_what_lies_below_them() {
+fn rooms_use_only_what_lies_below_them() {
+    let mut broken = Vec::new();
+    for (file, code) in sources() {
+        let own = module(&file).remove(0);
+        let Some((_, allowed)) = ROOMS.iter().find(|(name, _)| *name == own) else {
+            assert!(["main", "lib"].contains(&own.as_str()), "src/{file} has no place in the table");
+            continue;
+        };
+        for path in used(&file, &code) {
+            if let Some(room) = path.first()
+                && ROOMS.iter().any(|(name, _)| name == room)
+                && *room != own
+                && !allowed.contains(&room.as_str())
+            {
+                broken.push(format!("src/{file} uses {}", path.join("::")));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// The star stays: only endpoints and what builds a feature join others, and they see handles and types alone.
+#[test]
+fn features_know_only_handles_and_types_of_each_other() {
     let mut broken = Vec::new();
     for (file, code) in sources() {
         let own = module(&file);
-        let Some((_, allowed)) = MODULES.iter().find(|(name, _)| *name == own) else {
-            assert!(["main", "lib"].contains(&own), "src/{file} has no place in the table");
-            continue;
-        };
-        for name in used(&code) {
-            if name != own && !allowed.contains(&name.as_str()) {
-                broken.push(format!("src/{file} uses crate::{name}"));
+        let (Some("features"), Some(feature)) = (own.first().map(String::as_str), own.get(1)) else { continue };
+        let may_join = own.len() == 2 || own.get(2).is_some_and(|part| part == "api");
+        for path in used(&file, &code) {
+            let (Some("features"), Some(other)) = (path.first().map(String::as_str), path.get(1)) else { continue };
+            if other == feature || other == "Feature" {
+                continue;
+            }
+            let is_shared = path.get(2).is_some_and(|part| SHARED.contains(&part.as_str()));
+            if !may_join || !is_shared {
+                broken.push(format!("src/{file} uses {}", path.join("::")));
             }
         }
     }
@@ -194,9 +231,8 @@ fn heavy_crates_stay_at_home() {
     for (file, code) in sources() {
         for root in roots(&code) {
             let home = HOMES.iter().find(|(crates, _)| crates.contains(&root));
-            // A module of the same name is no crate: `crate::hashing::…` is told apart above, `use http::…` by its home.
             if let Some((_, homes)) = home
-                && !homes.iter().any(|home| is_below(&file, home.trim_end_matches(".rs")) || file == *home)
+                && !homes.iter().any(|home| is_below(&file, home))
             {
                 broken.push(format!("src/{file} uses {root}"));
             }
@@ -223,16 +259,16 @@ fn the_environment_is_read_in_one_place() {
 /// Files that start tasks, and how many in each place. A task that must live is a loop that `Part::keep_running` starts again;
 /// the others work for one batch, one connection or one request, whose caller sees that they are gone.
 const SPAWNS: [(&str, usize); 10] = [
-    ("actors/attempts.rs", 3),
-    ("actors/token.rs", 1),
-    ("actors/user.rs", 4),
     ("app.rs", 4),
     ("app/front.rs", 4),
     ("database/cancel.rs", 1),
     ("database/hosts.rs", 1),
     ("database/local/keeper.rs", 1),
+    ("features/accounts/actor.rs", 4),
+    ("features/login/actor.rs", 3),
+    ("features/login/api/login.rs", 2),
+    ("features/tokens/actor.rs", 1),
     ("http/admin.rs", 1),
-    ("http/handlers/login.rs", 2),
 ];
 
 #[test]
@@ -248,10 +284,10 @@ fn tasks_are_started_where_somebody_sees_their_end() {
 }
 
 #[test]
-fn status_codes_are_known_to_http_alone() {
+fn status_codes_are_known_to_endpoints_alone() {
     let broken: Vec<_> = sources()
         .into_iter()
-        .filter(|(file, code)| code.contains("StatusCode") && module(file) != "http")
+        .filter(|(file, code)| code.contains("StatusCode") && !STATUSES.iter().any(|home| is_below(file, home)))
         .map(|(file, _)| file)
         .collect();
     assert!(broken.is_empty(), "{broken:#?}");
@@ -281,13 +317,26 @@ fn modules_are_files_beside_their_directories() {
 
 #[test]
 fn the_checks_see_what_they_are_for() {
-    let text = "use crate::http::error;\nuse crate::{actors::Handles, config};\n// crate::cli\nlet x = crate::app::X; \"crate::main\"\nmy_crate::domain";
-    let seen: Vec<_> = used(&code(text)).into_iter().collect();
-    assert_eq!(seen, ["actors", "app", "config", "http"]);
+    let text = "use crate::http::error;\nuse crate::{actors::Call, config::{self, A as B}};\n// crate::cli\nlet x = crate::app::X; \
+                \"crate::main\"\nmy_crate::domain\nuse super::store::{Row, inner::Deep};\nlet y = super::super::accounts::handle::H;";
+    let seen: Vec<_> = used("features/login/lease.rs", &code(text)).iter().map(|path| path.join("::")).collect();
+    let expected = [
+        "actors::Call",
+        "app::X",
+        "config",
+        "config::A",
+        "features::accounts::handle::H",
+        "features::login::store::Row",
+        "features::login::store::inner::Deep",
+        "http::error",
+    ];
+    assert_eq!(seen, expected);
     let text = "use hyper::body;\nuse super::body::hyper::x;\nlet y = tokio_postgres::NoTls; // bcrypt::x";
     let code = code(text);
     let seen: Vec<_> = roots(&code).into_iter().filter(|name| !["super"].contains(name)).collect();
     assert_eq!(seen, ["hyper", "tokio_postgres"]);
-    assert!(is_below("actors/user/store.rs", "actors/user") && is_below("actors/user.rs", "actors/user"));
-    assert!(!is_below("actors/user_store.rs", "actors/user") && !is_below("http.rs", "actors"));
+    assert!(
+        is_below("features/a/store.rs", "features/*/store") && is_below("features/a/store/b.rs", "features/*/store")
+    );
+    assert!(!is_below("features/a/storehouse.rs", "features/*/store") && !is_below("http.rs", "actors"));
 }

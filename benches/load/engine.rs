@@ -4,7 +4,6 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use rollcall::config::Config;
-use rollcall::domain::password::Password;
 use rollcall::hashing::Salt;
 use rollcall::hashing::engine::{Engines, Job};
 use rollcall::hashing::mcf::Cost;
@@ -35,7 +34,7 @@ impl Engine {
 
     /// Computes one hash. The only place that knows how a job is put.
     async fn compute(&self, cost: u32) -> Outcome<()> {
-        let password = Password::offered(Zeroizing::new("Measured-2-Day".to_owned()));
+        let password = Zeroizing::new("Measured-2-Day".to_owned());
         let cost = Cost::new(u8::try_from(cost)?)?;
         self.0.submit(Job { password, salt: Salt::default(), cost, as_long_as: cost }).await?;
         Ok(())

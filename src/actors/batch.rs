@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Requests of one kind, each a key and where its answer goes, that wait for a statement.
-pub(super) struct Queue<K, R> {
+pub(crate) struct Queue<K, R> {
     waiting: VecDeque<(K, R)>,
 }
 
@@ -16,25 +16,25 @@ impl<K, R> Default for Queue<K, R> {
 }
 
 /// Requests of one kind that one statement answers.
-pub(super) type Batch<K, R> = Vec<(K, R)>;
+pub(crate) type Batch<K, R> = Vec<(K, R)>;
 
 impl<K, R> Queue<K, R> {
-    pub(super) fn push(&mut self, key: K, reply: R) {
+    pub(crate) fn push(&mut self, key: K, reply: R) {
         self.waiting.push_back((key, reply));
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
     /// The first `max` requests.
-    pub(super) fn take(&mut self, max: usize) -> Batch<K, R> {
+    pub(crate) fn take(&mut self, max: usize) -> Batch<K, R> {
         let count = self.waiting.len().min(max);
         self.waiting.drain(..count).collect()
     }
 
     /// The first `max` requests that `fits` in one statement with those before; the others keep their order.
-    pub(super) fn take_fitting(&mut self, max: usize, mut fits: impl FnMut(&K) -> bool) -> Batch<K, R> {
+    pub(crate) fn take_fitting(&mut self, max: usize, mut fits: impl FnMut(&K) -> bool) -> Batch<K, R> {
         let mut batch = Vec::new();
         for (key, reply) in std::mem::take(&mut self.waiting) {
             if batch.len() < max && fits(&key) {
@@ -49,7 +49,7 @@ impl<K, R> Queue<K, R> {
 
 /// Places for statements under way. An actor is told that one is free again where it had none left, and only then: otherwise
 /// each answer would wake two tasks, its caller's and the actor's, and for two a second thread is woken.
-pub(super) struct Places(Arc<Shared>);
+pub(crate) struct Places(Arc<Shared>);
 
 struct Shared {
     free: AtomicUsize,
@@ -59,17 +59,17 @@ struct Shared {
 }
 
 /// A statement's place, given back however its task ends, by a panic too.
-pub(super) struct Place(Arc<Shared>);
+pub(crate) struct Place(Arc<Shared>);
 
 impl Places {
     /// So many places, and how to tell of one that was missed.
-    pub(super) fn new(count: usize, tell: impl Fn() + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(count: usize, tell: impl Fn() + Send + Sync + 'static) -> Self {
         let (free, wanted) = (AtomicUsize::new(count), AtomicBool::new(false));
         Self(Arc::new(Shared { free, wanted, tell: Box::new(tell) }))
     }
 
     /// A place, or word as soon as there is one.
-    pub(super) fn take(&self) -> Option<Place> {
+    pub(crate) fn take(&self) -> Option<Place> {
         self.try_take().or_else(|| {
             self.0.wanted.store(true, Ordering::SeqCst);
             // One may have been given back since, by somebody who did not see that it is wanted.

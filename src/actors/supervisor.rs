@@ -14,7 +14,7 @@ use crate::telemetry::{Health, Part};
 type Spawning = Pin<Box<dyn Future<Output = Result<ActorCell, SpawnErr>> + Send>>;
 
 /// How to start one part of the service, as often as needed.
-pub(super) struct Child {
+pub struct Child {
     name: &'static str,
     spawn: Box<dyn Fn(ActorCell) -> Spawning + Send + Sync>,
 }
@@ -27,7 +27,8 @@ impl std::fmt::Debug for Child {
 
 impl Child {
     /// `spawn` starts the actor linked to the given supervisor and tells its handle of it.
-    pub(super) fn new<F>(name: &'static str, spawn: impl Fn(ActorCell) -> F + Send + Sync + 'static) -> Self
+    #[must_use]
+    pub fn new<F>(name: &'static str, spawn: impl Fn(ActorCell) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<ActorCell, SpawnErr>> + Send + 'static,
     {
@@ -39,7 +40,7 @@ impl Child {
 ///
 /// # Errors
 /// Where a child doesn't start.
-pub(super) async fn start(children: Vec<Child>, health: Arc<Health>) -> Result<ActorCell, SpawnErr> {
+pub async fn start(children: Vec<Child>, health: Arc<Health>) -> Result<ActorCell, SpawnErr> {
     let (supervisor, _) = Actor::spawn(None, Supervisor, (children, health)).await?;
     Ok(supervisor.get_cell())
 }

@@ -1,27 +1,93 @@
-//! Every endpoint of the service: a line for each capability.
+//! Every capability of the service, built in the order in which they need each other: a few lines for each.
 
 use std::sync::Arc;
 
+use crate::database::Pool;
 use secrecy::SecretString;
 
 use super::{AppError, KEYS_TIMEOUT, assembly, pseudonyms};
-use crate::actors::{self, Handles, Keyring, Supplies};
+use crate::actors::Child;
 use crate::config::Config;
+use crate::crypto::pseudonym::Pseudonyms;
 use crate::database;
-use crate::database::keys::KeyStore;
+use crate::features::accounts::api::{me, register};
+use crate::features::accounts::handle::UserHandle;
+use crate::features::audit::handle::AuditHandle;
+use crate::features::login::api::login as log_in;
+use crate::features::login::handle::AttemptsHandle;
+use crate::features::passwords::handle::HasherHandle;
+use crate::features::tokens::handle::{Keyring, TokenHandle};
+use crate::features::tokens::store::KeyStore;
+use crate::features::{accounts, audit, login, passwords, status, tokens};
 use crate::hashing::engine::Engines;
+use crate::http::docs;
 use crate::http::endpoint::Endpoint;
-use crate::http::{docs, handlers};
 use crate::telemetry::Metrics;
 
-/// The endpoints, with those of their documents where these are wished.
-#[must_use]
-pub fn endpoints(handles: &Handles, config: &Config) -> Vec<Endpoint> {
-    let mut endpoints = handlers::endpoints(handles);
-    if config.server.docs {
-        endpoints.extend(docs::endpoints(&endpoints));
+/// What features are built from.
+#[derive(Debug)]
+pub(super) struct Kit {
+    /// Keys of tokens.
+    pub(super) keyring: Keyring,
+    /// Makes pseudonyms.
+    pub(super) pseudonyms: Arc<Pseudonyms>,
+    /// Connections to the database.
+    pub(super) pool: Pool,
+    /// Hash threads.
+    pub(super) engines: Engines,
+    /// The service's metrics.
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// The handles of all features, cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handles {
+    /// Users and their persistence.
+    pub users: UserHandle,
+    /// Attempts to log in.
+    pub attempts: AttemptsHandle,
+    /// Password hashing.
+    pub hasher: HasherHandle,
+    /// Tokens.
+    pub tokens: TokenHandle,
+    /// The audit log.
+    pub audit: AuditHandle,
+}
+
+/// All features: nothing of them runs yet.
+#[derive(Debug)]
+pub(super) struct Features {
+    pub(super) handles: Handles,
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) children: Vec<Child>,
+}
+
+/// Builds all of them.
+pub(super) fn build(kit: Kit, config: &Config) -> Features {
+    let Kit { keyring, pseudonyms, pool, engines, metrics } = kit;
+    let (audit, audit_feature) = audit::build(pool.clone(), config, &pseudonyms, &metrics);
+    let (hasher, passwords) = passwords::build(engines, &config.hashing, &metrics);
+    let (tokens, tokens_feature) = tokens::build(keyring);
+    let (users, accounts) = accounts::build(pool.clone(), &config.database, &pseudonyms, &metrics);
+    let (attempts, login) = login::build(pool, config, pseudonyms, &metrics);
+    let handles = Handles { users, attempts, hasher, tokens, audit };
+    let mut endpoints = endpoints(&handles);
+    let mut children = Vec::new();
+    for feature in [accounts, login, passwords, tokens_feature, audit_feature, status::build()] {
+        endpoints.extend(feature.endpoints);
+        children.extend(feature.children);
     }
-    endpoints
+    Features { handles, endpoints, children }
+}
+
+/// Those that need several features.
+fn endpoints(handles: &Handles) -> Vec<Endpoint> {
+    let Handles { users, attempts, hasher, tokens, .. } = handles.clone();
+    vec![
+        register::endpoint(register::Parts { users: users.clone(), hasher: hasher.clone() }),
+        log_in::endpoint(log_in::Parts { users: users.clone(), attempts, hasher, tokens: tokens.clone() }),
+        me::endpoint(users, tokens),
+    ]
 }
 
 /// The OpenAPI document of a service that does not run.
@@ -34,14 +100,13 @@ pub fn openapi_json() -> Result<String, AppError> {
     let metrics = Arc::new(Metrics::new()?);
     let pool = database::unconnected(&config.database)?;
     let store = KeyStore::new(pool.clone(), KEYS_TIMEOUT);
-    let supplies = Supplies {
+    let kit = Kit {
         keyring: Keyring::of_secret(&secret, &config.tokens, store, &metrics)?,
         pseudonyms: Arc::new(pseudonyms(&config, &secret)),
         pool,
         engines: Engines::start(&config.hashing, metrics.hash_engine_panics.clone())?,
         metrics,
     };
-    let endpoints = handlers::endpoints(&actors::build(&config, supplies).handles);
-    let specs: Vec<_> = endpoints.iter().filter_map(Endpoint::spec).collect();
+    let specs: Vec<_> = build(kit, &config).endpoints.iter().filter_map(Endpoint::spec).collect();
     docs::openapi_json(&specs).map_err(assembly)
 }

@@ -9,9 +9,9 @@ use time::OffsetDateTime;
 use super::{CliError, confirm, demand_schema, print};
 use crate::config::Config;
 use crate::database::Database;
-use crate::database::audit::{AuditError, AuditLog};
-use crate::domain::audit::Head;
 use crate::domain::timestamp::rfc3339_millis;
+use crate::features::audit::chain::Head;
+use crate::features::audit::store::log::{AuditError, AuditLog};
 use instant::Instant;
 
 /// What to do with the log.

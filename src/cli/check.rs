@@ -9,9 +9,8 @@ use super::{CliError, print};
 use crate::app::{self, AppError};
 use crate::config::Config;
 use crate::config::https::Source;
+use crate::crypto::pseudonym::Pseudonyms;
 use crate::database::{Database, DatabaseError, local, migrations};
-use crate::domain::password::Password;
-use crate::domain::pseudonym::Pseudonyms;
 use crate::domain::timestamp::rfc3339_millis;
 use crate::hashing::Salt;
 use crate::hashing::engine::{Engines, Job};
@@ -86,7 +85,7 @@ async fn check_keys(config: &Config, database: &Database, metrics: &Arc<Metrics>
 async fn capacity(engines: &Engines, config: &Config) -> f64 {
     let started = Instant::now();
     let job = || {
-        let password = Password::offered(Zeroizing::new("measured".to_owned()));
+        let password = Zeroizing::new("measured".to_owned());
         let cost = config.hashing.cost;
         engines.submit(Job { password, salt: Salt::default(), cost, as_long_as: cost })
     };

@@ -6,10 +6,10 @@ use clap::Subcommand;
 
 use super::{CliError, demand_schema, print};
 use crate::config::Config;
+use crate::crypto::encryption::EncryptionKeys;
 use crate::database::Database;
-use crate::database::keys::{KeyStore, Retirement, Snapshot};
-use crate::domain::encryption::EncryptionKeys;
-use crate::domain::signing_key::{Algorithm, NewKey, State, StoredKey, signer};
+use crate::features::tokens::signing_key::{Algorithm, NewKey, State, StoredKey, signer};
+use crate::features::tokens::store::{KeyStore, Retirement, Snapshot};
 use table::Table;
 
 /// What to do with the keys.

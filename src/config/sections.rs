@@ -7,8 +7,8 @@ use secrecy::{ExposeSecret, SecretString};
 use super::https::Https;
 use super::layers::Layers;
 use super::{Audit, ConfigError, LogFormat, PUBLISH_MIN_S, SECRET_MIN_BYTES, Server, Telemetry, Tokens, limits};
-use crate::domain::encryption::{EncryptionKey, EncryptionKeys};
-use crate::domain::pseudonym::Disclosure;
+use crate::crypto::encryption::{EncryptionKey, EncryptionKeys};
+use crate::crypto::pseudonym::Disclosure;
 
 impl Server {
     pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {

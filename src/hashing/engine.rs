@@ -12,12 +12,12 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use tokio::sync::oneshot;
+use zeroize::Zeroizing;
 
 use super::calibration::{self, SelfTestError};
 use super::mcf::Cost;
 use super::{Digest, Salt, priority};
 use crate::config;
-use crate::domain::password::Password;
 use crate::telemetry::Counter;
 use thread::{Shared, Ticket};
 
@@ -36,7 +36,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Job {
     /// The password; a longer one than 72 bytes counts up to there.
-    pub password: Password,
+    pub password: Zeroizing<String>,
     /// Salt.
     pub salt: Salt,
     /// How many rounds.
@@ -138,7 +138,7 @@ mod tests {
     }
 
     fn job(password: &[u8], cost: u8) -> Job {
-        let password = Password::offered(Zeroizing::new(String::from_utf8(password.to_vec()).unwrap()));
+        let password = Zeroizing::new(String::from_utf8(password.to_vec()).unwrap());
         let cost = Cost::new(cost).unwrap();
         Job { password, salt: [7; 16], cost, as_long_as: cost }
     }

@@ -1,10 +1,10 @@
 //! The admin listener: metrics and health, on an address of its own that clients do not reach.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deadpool_postgres::Pool;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
@@ -14,7 +14,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::error::{Format, Refusal};
 use super::reply::Reply;
@@ -22,7 +22,6 @@ use super::request_id::REQUEST_ID;
 use super::service::Service;
 use super::tls::Tls;
 use super::unsent;
-use crate::actors::HasherHandle;
 use crate::telemetry::{Health, Metrics};
 
 /// How long the database may take to say that it is there.
@@ -38,19 +37,29 @@ const HEADER_TIMEOUT_WHEN_SCARCE: Duration = Duration::from_millis(250);
 const PROBE_COUNTS: Duration = Duration::from_millis(250);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// A database that can be asked whether it is there.
+pub trait Database: Send + Sync {
+    /// Whether it answers, within `limit`.
+    fn answers(&self, limit: Duration) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
+
+    /// Connections to it that are idle, and that are in use.
+    fn connections(&self) -> [usize; 2];
+}
+
 /// What the admin listener tells about.
-#[derive(Debug)]
 pub struct Admin {
     /// The service, which knows whether it is about to stop.
     pub service: Arc<Service>,
-    /// Its hashers, which know whether they are overloaded.
-    pub hasher: HasherHandle,
+    /// Whether so many password checks wait that another would be refused.
+    pub is_overloaded: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Brings gauges up to date that somebody has to ask for.
+    pub report: Box<dyn Fn() + Send + Sync>,
     /// Its metrics.
     pub metrics: Arc<Metrics>,
     /// Its parts, and whether they are up.
     pub health: Arc<Health>,
     /// Its database.
-    pub pool: Pool,
+    pub database: Box<dyn Database>,
     /// Its certificate, where it speaks TLS.
     pub tls: Option<Arc<Tls>>,
     /// When the database was last asked, and whether it answered.
@@ -117,11 +126,9 @@ impl Admin {
 
     async fn metrics(&self) -> Reply {
         self.database_answers().await;
-        self.hasher.report();
+        (self.report)();
         self.service.gate().limits().report();
-        let status = self.pool.status();
-        let idle = status.available;
-        for (state, count) in [("idle", idle), ("in_use", status.size.saturating_sub(idle))] {
+        for (state, count) in ["idle", "in_use"].into_iter().zip(self.database.connections()) {
             self.metrics.pool_connections.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         Reply::of_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.metrics.render())
@@ -138,7 +145,7 @@ impl Admin {
     /// Ready for another login: ready, and without more password checks waiting than it can do in time. Apart, because a
     /// storm of logins comes over all replicas at once, and none of them has to stop serving everything else for it.
     async fn readiness_for_logins(&self) -> Reply {
-        if self.hasher.is_overloaded() {
+        if (self.is_overloaded)() {
             return health(StatusCode::SERVICE_UNAVAILABLE, "too many password checks wait");
         }
         self.readiness().await
@@ -171,17 +178,7 @@ impl Admin {
         {
             return answers;
         }
-        let asked = timeout(READY_TIMEOUT, async {
-            let client = self.pool.get().await.ok()?;
-            client.simple_query("").await.ok()
-        });
-        let answers = if let Ok(answer) = asked.await {
-            answer.is_some()
-        } else {
-            // The connection may still be busy, and others of its age may lead nowhere either.
-            self.pool.retain(|_, metrics| metrics.last_used() < READY_TIMEOUT / 2);
-            false
-        };
+        let answers = self.database.answers(READY_TIMEOUT).await;
         self.metrics.database_up.set(i64::from(answers));
         *probe = Some((Instant::now(), answers));
         answers

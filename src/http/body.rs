@@ -2,6 +2,7 @@
 
 mod given;
 mod rules;
+mod violation;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use zeroize::Zeroizing;
 
 pub use given::{Broken, Given, Secret, Shape};
 pub use rules::{MAX_VALUES, check};
+pub use violation::Violation;
 
 /// How much of a body over the limit is read and thrown away before the refusal, in bodies of the size of the limit: a client
 /// that is still sending would otherwise see a reset instead of the answer.

@@ -11,14 +11,8 @@ use hyper::StatusCode;
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 
 use super::bearer::BearerError;
-use super::body::{BodyError, Broken};
+use super::body::{BodyError, Broken, Violation};
 use super::reply::Reply;
-use crate::actors::CallError;
-use crate::actors::attempts::AttemptError;
-use crate::actors::hasher::HasherError;
-use crate::actors::token::TokenError;
-use crate::actors::user::UserError;
-use crate::domain::Violation;
 
 pub use format::{Detail, ErrorBody, ErrorReply, Format, Problem};
 
@@ -46,7 +40,9 @@ impl Refusal {
         Self { status, code, message, details: Vec::new(), retry_after: None, allow: None, close: false }
     }
 
-    const fn after(mut self, retry_after: Duration) -> Self {
+    /// The same, with when to try again.
+    #[must_use]
+    pub const fn after(mut self, retry_after: Duration) -> Self {
         self.retry_after = Some(retry_after);
         self
     }
@@ -128,54 +124,6 @@ impl From<BearerError> for Refusal {
     fn from(error: BearerError) -> Self {
         match error {
             BearerError::Absent | BearerError::Malformed => Self::NOT_AUTHENTICATED,
-        }
-    }
-}
-
-impl From<CallError> for Refusal {
-    fn from(error: CallError) -> Self {
-        match error {
-            CallError::Gone | CallError::TimedOut => Self::UNAVAILABLE,
-        }
-    }
-}
-
-impl From<UserError> for Refusal {
-    fn from(error: UserError) -> Self {
-        match error {
-            UserError::EmailTaken => Self::EMAIL_TAKEN,
-            UserError::Unavailable => Self::UNAVAILABLE,
-            UserError::Call(error) => error.into(),
-        }
-    }
-}
-
-impl From<AttemptError> for Refusal {
-    fn from(error: AttemptError) -> Self {
-        match error {
-            AttemptError::TooMany { retry_after } => Self::TOO_MANY_ATTEMPTS.after(retry_after),
-            AttemptError::Unavailable => Self::UNAVAILABLE,
-            AttemptError::Call(error) => error.into(),
-        }
-    }
-}
-
-impl From<HasherError> for Refusal {
-    fn from(error: HasherError) -> Self {
-        match error {
-            HasherError::Busy { retry_after } => Self::OVERLOADED.after(retry_after),
-            HasherError::Failed => Self::UNAVAILABLE,
-            HasherError::Call(error) => error.into(),
-        }
-    }
-}
-
-impl From<TokenError> for Refusal {
-    fn from(error: TokenError) -> Self {
-        match error {
-            TokenError::Invalid => Self::INVALID_TOKEN,
-            TokenError::Unsigned => Self::INTERNAL,
-            TokenError::NoKey => Self::UNAVAILABLE,
         }
     }
 }

@@ -6,12 +6,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::header::{HeaderMap, IF_NONE_MATCH};
 
 /// The tag of `body`, in its quotes.
-pub(super) fn of(body: &[u8]) -> String {
+pub(crate) fn of(body: &[u8]) -> String {
     format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest(&SHA256, body)))
 }
 
 /// Whether the client has what `tag` stands for. A weak tag counts here as a strong one does (RFC 9110, section 13.1.2).
-pub(super) fn is_among(tag: &str, headers: &HeaderMap) -> bool {
+pub(crate) fn is_among(tag: &str, headers: &HeaderMap) -> bool {
     let lists = headers.get_all(IF_NONE_MATCH).iter().filter_map(|list| list.to_str().ok());
     let mut tags = lists.flat_map(|list| list.split(',')).map(str::trim);
     tags.any(|given| given == "*" || given.strip_prefix("W/").unwrap_or(given) == tag)

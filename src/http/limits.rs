@@ -18,8 +18,8 @@ use tokio::time::interval;
 
 use super::error::Refusal;
 use crate::config;
+use crate::crypto::pseudonym::Pseudonyms;
 use crate::domain::network::Network;
-use crate::domain::pseudonym::Pseudonyms;
 use crate::telemetry::{Counter, Metrics};
 use class::Class;
 use local::Buckets;

@@ -5,14 +5,11 @@ use hyper::body::Bytes;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
-use utoipa::ToSchema;
 use utoipa::openapi::{Object, ObjectBuilder, Type};
 use uuid::Uuid;
 
 use super::error::Refusal;
 use super::security;
-use crate::domain::timestamp::rfc3339_millis;
-use crate::domain::user::User;
 
 /// Room that most bodies need no more than.
 const BODY_BYTES: usize = 256;
@@ -81,45 +78,18 @@ impl Reply {
 }
 
 /// `success` of an answer that is one: never false, so that generated clients tell the two envelopes apart by it.
-pub(super) fn always_true() -> Object {
+#[must_use]
+pub fn always_true() -> Object {
     always(true)
 }
 
 /// `success` of a refusal.
-pub(super) fn always_false() -> Object {
+#[must_use]
+pub fn always_false() -> Object {
     always(false)
 }
 
 fn always(value: bool) -> Object {
     let constant = [("const", serde_json::Value::Bool(value))].into_iter().collect();
     ObjectBuilder::new().schema_type(Type::Boolean).examples([value]).extensions(Some(constant)).build()
-}
-
-/// A user as clients see one.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct UserBody<'a> {
-    /// UUID v4.
-    #[schema(example = "550e8400-e29b-41d4-a716-446655440000")]
-    user_id: Uuid,
-    /// Display name.
-    #[schema(example = "John Doe")]
-    name: &'a str,
-    /// Address, in lower case.
-    #[schema(example = "john.doe@example.com")]
-    email: &'a str,
-    /// When the account was made: UTC, with milliseconds.
-    #[schema(example = "2025-10-15T12:34:56.789Z", format = DateTime)]
-    created_at: String,
-}
-
-impl<'a> From<&'a User> for UserBody<'a> {
-    fn from(user: &'a User) -> Self {
-        Self {
-            user_id: user.id,
-            name: user.name.as_str(),
-            email: user.email.as_str(),
-            created_at: rfc3339_millis(user.created_at),
-        }
-    }
 }

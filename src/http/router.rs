@@ -133,7 +133,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::domain::pseudonym::Pseudonyms;
+    use crate::crypto::pseudonym::Pseudonyms;
     use crate::http::endpoint::{self, Call};
     use crate::http::error::Refusal;
     use crate::http::reply::Reply;

@@ -8,7 +8,7 @@ mod sealing;
 
 use rollcall::config::Config;
 use rollcall::database::Database;
-use rollcall::database::audit::AuditLog;
+use rollcall::features::audit::store::log::AuditLog;
 use serde_json::Value;
 
 use crate::harness::{PATIENCE, TestApp, TestDatabase, until};

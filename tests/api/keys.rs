@@ -14,9 +14,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use rollcall::config::Config;
+use rollcall::crypto::encryption::EncryptionKey;
 use rollcall::database::Database;
-use rollcall::database::keys::KeyStore;
-use rollcall::domain::encryption::EncryptionKey;
+use rollcall::features::tokens::store::KeyStore;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 

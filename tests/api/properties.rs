@@ -8,12 +8,12 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
-use rollcall::domain::claims::Claims;
-use rollcall::domain::email::Email;
 use rollcall::domain::invisible::{is_directive, is_invisible};
-use rollcall::domain::name::Name;
-use rollcall::domain::password::Password;
-use rollcall::domain::user::User;
+use rollcall::features::accounts::types::User;
+use rollcall::features::accounts::types::email::Email;
+use rollcall::features::accounts::types::name::Name;
+use rollcall::features::passwords::types::Password;
+use rollcall::features::tokens::claims::Claims;
 use rollcall::hashing::mcf::Mcf;
 use rollcall::http::body::{BodyError, Given, MAX_VALUES, Secret, check, read};
 use serde::Deserialize;
@@ -221,7 +221,7 @@ proptest! {
             email: Email::parse("a@example.com").unwrap(),
             created_at: OffsetDateTime::UNIX_EPOCH,
         };
-        let claims = Claims::issue(&user, OffsetDateTime::from_unix_timestamp(now).unwrap(), Duration::from_secs(ttl));
+        let claims = Claims::issue(user.id, user.email.as_str(), OffsetDateTime::from_unix_timestamp(now).unwrap(), Duration::from_secs(ttl));
         prop_assert_eq!((claims.iat, claims.exp), (now, now + i64::try_from(ttl).unwrap()));
         let json = serde_json::to_value(&claims).unwrap();
         let keys: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();

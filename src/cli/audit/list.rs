@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::instant::Instant;
 use crate::cli::CliError;
-use crate::database::audit::{AuditError, AuditLog, Filter};
-use crate::domain::audit::{KINDS, Sealed, printable};
+use crate::features::audit::chain::{KINDS, Sealed, printable};
+use crate::features::audit::store::log::{AuditError, AuditLog, Filter};
 
 /// Events that are read at once.
 const PAGE: i64 = 1_000;

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::database::keys::Snapshot;
 use crate::domain::timestamp::rfc3339_millis;
+use crate::features::tokens::store::Snapshot;
 
 /// Titles of the columns.
 const TITLES: [&str; 7] = ["kid", "algorithm", "state", "signs", "active from", "retired at", "expires at"];

@@ -7,7 +7,7 @@ use serde::{Deserialize, de};
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-use crate::domain::Violation;
+use super::Violation;
 
 /// What a client gave for one field of a body. Never an error to the parser: a body's type has its fields as `Given`, each
 /// under `#[serde(default)]`, and [`Broken`] says of all at once what is wrong with them.

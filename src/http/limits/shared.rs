@@ -17,8 +17,8 @@ use tokio::time::{sleep, timeout};
 
 use super::Decision;
 use crate::config::Rate;
+use crate::crypto::pseudonym::Pseudonyms;
 use crate::domain::network::Network;
-use crate::domain::pseudonym::Pseudonyms;
 use crate::telemetry::{Counter, Level, Metrics};
 
 /// The generic cell rate algorithm. A key that holds something else than a time of its own counts as a full bucket; a time

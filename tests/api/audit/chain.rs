@@ -1,6 +1,6 @@
 //! Whatever is done to the rows, the verifier says where it shows first.
 
-use rollcall::domain::audit::Head;
+use rollcall::features::audit::chain::Head;
 
 use crate::audit::{app_with, log, sealed, tamper, verdict};
 use crate::harness::TestDatabase;

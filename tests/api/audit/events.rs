@@ -1,9 +1,10 @@
 //! What events tell, and that they are there exactly if their change is.
 
-use rollcall::domain::email::Email;
+use rollcall::crypto::pseudonym::{Disclosure, Pseudonyms};
 use rollcall::domain::network::Network;
-use rollcall::domain::pseudonym::{Disclosure, Pseudonyms};
-use rollcall::domain::user::PasswordHash;
+use rollcall::features::accounts::types::email::Email;
+use rollcall::hashing::PasswordHash;
+use rollcall::http::service::Record;
 
 use crate::audit::{app, events, sealed, verdict};
 use crate::harness::{EMAIL, PASSWORD, SECRET, TestApp, TestDatabase, all, soon, until};

@@ -1,7 +1,7 @@
 //! What is removed from the log's start: by `rollcall audit prune`, which the log tells of, or by anybody else.
 
-use rollcall::database::audit::{Filter, Pruned};
-use rollcall::domain::audit::pruning;
+use rollcall::features::audit::chain::pruning;
+use rollcall::features::audit::store::log::{Filter, Pruned};
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rollcall::domain::name::Name;
+use rollcall::features::accounts::types::name::Name;
 use rollcall::http::body::{BodyError, Broken, Given, MAX_VALUES, Secret, read};
 use serde::Deserialize;
 use serde_json::Value;

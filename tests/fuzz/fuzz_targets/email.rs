@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use regex_lite::Regex;
-use rollcall::domain::email::{Email, MAX_BYTES};
+use rollcall::features::accounts::types::email::{Email, MAX_BYTES};
 
 static CONSTRAINT: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"^[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}$").expect("a pattern"));

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use libfuzzer_sys::fuzz_target;
-use rollcall::actors::token;
+use rollcall::features::tokens;
 use secrecy::SecretString;
 
 const SECRET: &str = "a-secret-of-the-tests-that-is-long-enough";

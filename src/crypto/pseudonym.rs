@@ -1,0 +1,137 @@
+//! What stands for an email address or a client's network where it is counted or recorded, but need not be known.
+
+use std::fmt::{self, Write as _};
+
+use aws_lc_rs::hmac;
+
+use crate::domain::network::Network;
+
+/// How much of an address a record tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disclosure {
+    /// The address itself.
+    Plain,
+    /// A keyed hash of it: equal addresses are seen to be equal, and nobody without the key can guess them.
+    Hashed,
+    /// Nothing.
+    Nothing,
+}
+
+/// Makes pseudonyms, alike on every replica that has the same secret.
+pub struct Pseudonyms {
+    key: hmac::Key,
+    emails: Disclosure,
+    networks: Disclosure,
+}
+
+impl fmt::Debug for Pseudonyms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pseudonyms(…)")
+    }
+}
+
+impl Pseudonyms {
+    /// Derives the key from `secret`, so that one who learns the pseudonyms' key can't sign tokens with it.
+    #[must_use]
+    pub fn new(secret: &[u8], emails: Disclosure, networks: Disclosure) -> Self {
+        let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), b"rollcall pseudonyms, version 1");
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()), emails, networks }
+    }
+
+    /// What an email is counted under, whether or not anybody has it: addresses that differ in case only are one.
+    #[must_use]
+    pub fn subject(&self, email: &str) -> [u8; 32] {
+        self.sign("email", &email.to_lowercase())
+    }
+
+    /// What a network is counted under.
+    #[must_use]
+    pub fn source(&self, network: Network) -> [u8; 16] {
+        let mut source = [0; 16];
+        // 128 bits, as below: more would be stored for nothing.
+        for (byte, from) in source.iter_mut().zip(self.sign("source", &network.to_string())) {
+            *byte = from;
+        }
+        source
+    }
+
+    /// The same where text is wanted.
+    #[must_use]
+    pub fn source_text(&self, network: Network) -> String {
+        hex(&self.source(network))
+    }
+
+    /// What a record says of an email.
+    #[must_use]
+    pub fn email(&self, email: &str) -> Option<String> {
+        self.disclose(self.emails, "email", &email.to_lowercase())
+    }
+
+    /// What a record says of a network.
+    #[must_use]
+    pub fn network(&self, network: Network) -> Option<String> {
+        self.disclose(self.networks, "network", &network.to_string())
+    }
+
+    fn disclose(&self, disclosure: Disclosure, kind: &str, address: &str) -> Option<String> {
+        match disclosure {
+            Disclosure::Plain => Some(address.to_owned()),
+            // 128 bits: no two of any number of addresses are ever the same.
+            Disclosure::Hashed => Some(hex(self.sign(kind, address).get(..16)?)),
+            Disclosure::Nothing => None,
+        }
+    }
+
+    fn sign(&self, kind: &str, address: &str) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.key);
+        for part in [kind.as_bytes(), &[0], address.as_bytes()] {
+            context.update(part);
+        }
+        let mut signed = [0; 32];
+        for (byte, from) in signed.iter_mut().zip(context.sign().as_ref()) {
+            *byte = *from;
+        }
+        signed
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a String can't fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMAIL: &str = "john.doe@example.com";
+
+    fn pseudonyms(secret: &[u8], disclosure: Disclosure) -> Pseudonyms {
+        Pseudonyms::new(secret, disclosure, disclosure)
+    }
+
+    #[test]
+    fn equal_addresses_have_equal_pseudonyms_under_one_secret_only() {
+        let (one, other) = (pseudonyms(b"one", Disclosure::Hashed), pseudonyms(b"other", Disclosure::Hashed));
+        assert_eq!(one.subject(EMAIL), one.subject("John.Doe@EXAMPLE.com"));
+        assert_ne!(one.subject(EMAIL), one.subject("jane.doe@example.com"));
+        assert_ne!(one.subject(EMAIL), other.subject(EMAIL));
+        assert_eq!(one.email(EMAIL).unwrap().len(), 32);
+        assert_ne!(one.email(EMAIL), other.email(EMAIL));
+    }
+
+    #[test]
+    fn a_record_tells_what_the_operator_chose() {
+        let network = Network::of("192.0.2.1".parse().unwrap());
+        let plain = pseudonyms(b"secret", Disclosure::Plain);
+        assert_eq!(
+            (plain.email(EMAIL).as_deref(), plain.network(network).as_deref()),
+            (Some(EMAIL), Some("192.0.2.1"))
+        );
+        let nothing = pseudonyms(b"secret", Disclosure::Nothing);
+        assert_eq!((nothing.email(EMAIL), nothing.network(network)), (None, None));
+    }
+}

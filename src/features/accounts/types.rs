@@ -1,0 +1,34 @@
+//! Users, and what their passwords are checked against.
+
+pub mod body;
+pub mod email;
+pub mod name;
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::hashing::PasswordHash;
+use email::Email;
+use name::Name;
+
+/// A registered user, as others may see them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// UUID v4.
+    pub id: Uuid,
+    /// Display name.
+    pub name: Name,
+    /// Address, unique among users.
+    pub email: Email,
+    /// When the account was made.
+    pub created_at: OffsetDateTime,
+}
+
+/// A user together with what their password is checked against.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// The user.
+    pub user: User,
+    /// The hash as the database holds it, which need not be a bcrypt hash.
+    pub password_hash: PasswordHash,
+}

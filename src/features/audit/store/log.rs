@@ -1,0 +1,156 @@
+//! The audit log as it is read: from end to end to verify it, or page by page to show it.
+
+mod retention;
+pub(crate) mod sealing;
+mod verification;
+
+use std::time::Duration;
+
+use crate::database::{Client, Pool};
+use thiserror::Error;
+use time::OffsetDateTime;
+use tokio_postgres::types::{FromSql, ToSql, Type};
+use tokio_postgres::{GenericClient, Row};
+use uuid::Uuid;
+
+use crate::database::root_cause;
+use crate::features::audit::chain::walk::Break;
+use crate::features::audit::chain::{Event, Hash, Head, Moment, Sealed};
+pub use retention::Pruned;
+pub use verification::Verified;
+
+/// Why the log can't be read, or is not to be believed.
+#[derive(Debug, Error)]
+pub enum AuditError {
+    /// The database does not answer, or refuses.
+    #[error("the audit log cannot be read: {0}")]
+    Unreadable(String),
+    /// Somebody has had their hands in it.
+    #[error("the audit log does not hold: {0}")]
+    Broken(#[from] Break),
+}
+
+impl From<tokio_postgres::Error> for AuditError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Unreadable(root_cause(&error))
+    }
+}
+
+/// The columns that [`event`] reads, in its order.
+pub(crate) const EVENT_COLUMNS: &str = "event_id, happened_at, kind, user_id, email, source, detail::text";
+
+/// The event in the first columns of a row.
+pub(crate) fn event(row: &Row) -> Result<Event, tokio_postgres::Error> {
+    Ok(Event {
+        id: row.try_get(0)?,
+        at: row.try_get(1)?,
+        kind: row.try_get(2)?,
+        user_id: row.try_get(3)?,
+        email: row.try_get(4)?,
+        source: row.try_get(5)?,
+        detail: row.try_get(6)?,
+    })
+}
+
+impl<'a> FromSql<'a> for Moment {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Self(i64::from_be_bytes(raw.try_into()?)))
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        *kind == Type::TIMESTAMPTZ
+    }
+}
+
+/// The two ends of the chain.
+#[derive(Debug, Clone, Copy)]
+pub struct Ends {
+    /// The last event that was pruned, or what stands before the first.
+    pub start: Head,
+    /// The last event that was sealed.
+    pub head: Head,
+}
+
+/// Which events to show.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Those that happened then or later.
+    pub since: Option<OffsetDateTime>,
+    /// Those of these kinds; none: all.
+    pub kinds: Vec<String>,
+    /// Those of this user.
+    pub user: Option<Uuid>,
+}
+
+/// The log in a database.
+#[derive(Debug, Clone)]
+pub struct AuditLog {
+    pool: Pool,
+    timeout: Duration,
+}
+
+impl AuditLog {
+    /// The log behind `pool`, whose every page is waited for at most `timeout`.
+    #[must_use]
+    pub fn new(pool: Pool, timeout: Duration) -> Self {
+        Self { pool, timeout }
+    }
+
+    /// Where the chain starts and ends.
+    ///
+    /// # Errors
+    /// [`AuditError`].
+    pub async fn ends(&self) -> Result<Ends, AuditError> {
+        self.in_time(async { ends(&**self.client().await?).await }).await
+    }
+
+    /// The first `max` events that pass `filter`, of those behind the place `after` and up to `last`.
+    ///
+    /// # Errors
+    /// [`AuditError::Unreadable`].
+    pub async fn page(&self, filter: &Filter, after: i64, last: i64, max: i64) -> Result<Vec<Sealed>, AuditError> {
+        let sql = format!(
+            "SELECT {EVENT_COLUMNS}, sequence, hash FROM audit_events
+             WHERE sequence > $1 AND sequence <= $2 AND ($3::timestamptz IS NULL OR happened_at >= $3)
+               AND ($4::uuid IS NULL OR user_id = $4) AND (cardinality($5::text[]) = 0 OR kind = ANY($5))
+             ORDER BY sequence LIMIT $6"
+        );
+        let parameters: [(&(dyn ToSql + Sync), Type); 6] = [
+            (&after, Type::INT8),
+            (&last, Type::INT8),
+            (&filter.since, Type::TIMESTAMPTZ),
+            (&filter.user, Type::UUID),
+            (&filter.kinds, Type::TEXT_ARRAY),
+            (&max, Type::INT8),
+        ];
+        self.in_time(async {
+            let rows = self.client().await?.query_typed(&sql, &parameters).await?;
+            Ok(rows.iter().map(sealed).collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    async fn client(&self) -> Result<Client, AuditError> {
+        self.pool.get().await.map_err(|error| AuditError::Unreadable(root_cause(&error)))
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, AuditError>>) -> Result<T, AuditError> {
+        let late = |_| AuditError::Unreadable(format!("no answer within {} ms", self.timeout.as_millis()));
+        tokio::time::timeout(self.timeout, work).await.map_err(late)?
+    }
+}
+
+fn sealed(row: &Row) -> Result<Sealed, tokio_postgres::Error> {
+    let hash: &[u8] = row.try_get::<_, Option<_>>(8)?.unwrap_or_default();
+    Ok(Sealed { event: event(row)?, sequence: row.try_get(7)?, hash: Hash::from_bytes(hash) })
+}
+
+async fn ends(client: &impl GenericClient) -> Result<Ends, AuditError> {
+    let sql = "SELECT start_sequence, start_hash, head_sequence, head_hash FROM audit_chain";
+    let row = client.query_typed_opt(sql, &[]).await?.ok_or(Break::NoHead)?;
+    let head = |at: usize| {
+        let hash = Hash::from_bytes(row.try_get(at + 1)?).unwrap_or(Hash::ZERO);
+        Ok::<_, tokio_postgres::Error>(Head { sequence: row.try_get(at)?, hash })
+    };
+    Ok(Ends { start: head(0)?, head: head(2)? })
+}

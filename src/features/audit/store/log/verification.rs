@@ -1,0 +1,56 @@
+//! The whole log, checked in constant memory.
+
+use tokio_postgres::IsolationLevel;
+
+use super::{AuditError, AuditLog, EVENT_COLUMNS, Ends, ends, sealed};
+use crate::features::audit::chain::Head;
+use crate::features::audit::chain::walk::Walk;
+
+/// Events that are read at once: a megabyte of memory at most, and few round trips.
+const PAGE: usize = 2_000;
+
+/// What a log that holds consists of.
+#[derive(Debug, Clone, Copy)]
+pub struct Verified {
+    /// Where its chain starts and ends.
+    pub ends: Ends,
+    /// The event that tells of the pruning which made it start there.
+    pub pruned_by: Option<i64>,
+    /// Events that are not sealed yet, so that nothing vouches for them.
+    pub unsealed: i64,
+}
+
+impl AuditLog {
+    /// Walks the chain from its start to its head, and compares with `anchor` when that comes by. All of it is seen as at
+    /// one moment, whatever is written or sealed meanwhile.
+    ///
+    /// # Errors
+    /// [`AuditError`]: the first break in the chain.
+    pub async fn verify(&self, anchor: Option<Head>) -> Result<Verified, AuditError> {
+        let mut client = self.client().await?;
+        let transaction =
+            client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
+        transaction.batch_execute("SET LOCAL statement_timeout = 0").await?;
+        let ends = ends(&*transaction).await?;
+        let mut walk = Walk::new(ends.start, ends.head, anchor)?;
+        let cursor = format!(
+            "DECLARE walk NO SCROLL CURSOR FOR SELECT {EVENT_COLUMNS}, sequence, hash FROM audit_events
+             WHERE sequence IS NOT NULL ORDER BY sequence"
+        );
+        transaction.batch_execute(&cursor).await?;
+        let next = format!("FETCH {PAGE} FROM walk");
+        loop {
+            let rows = transaction.query_typed(&next, &[]).await?;
+            for row in &rows {
+                walk.step(&sealed(row)?)?;
+            }
+            if rows.len() < PAGE {
+                break;
+            }
+        }
+        let pruned_by = walk.finish()?;
+        let unsealed = "SELECT count(*) FROM audit_events WHERE sequence IS NULL";
+        let unsealed = transaction.query_typed_one(unsealed, &[]).await?.try_get(0)?;
+        Ok(Verified { ends, pruned_by, unsealed })
+    }
+}

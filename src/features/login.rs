@@ -1,0 +1,59 @@
+//! Logging in: how often somebody may try, and what the right password gives.
+
+mod actor;
+pub mod api;
+mod batches;
+pub mod handle;
+mod known;
+mod lease;
+mod lines;
+mod store;
+
+use std::sync::Arc;
+
+use crate::database::Pool;
+
+use super::Feature;
+use crate::actors::Current;
+use crate::config::Config;
+use crate::crypto::pseudonym::Pseudonyms;
+use crate::database::statements::Statements;
+use crate::hashing::COMPUTE_TIMEOUT;
+use crate::telemetry::Metrics;
+use batches::{Batches, FULL, LATE, LOCKED, PAUSED};
+use handle::{AttemptsHandle, GRACE};
+use known::Known;
+use store::Rules;
+
+/// Builds the handle, and the actor behind it.
+pub(crate) fn build(
+    pool: Pool,
+    config: &Config,
+    pseudonyms: Arc<Pseudonyms>,
+    metrics: &Arc<Metrics>,
+) -> (AttemptsHandle, Feature) {
+    for reason in [LOCKED, PAUSED, LATE, FULL] {
+        metrics.attempts_refused.with_label_values(&[reason]);
+    }
+    let Config { limits, database, .. } = config;
+    let handle = AttemptsHandle {
+        actor: Current::vacant(),
+        pseudonyms,
+        known: Known::default(),
+        enabled: limits.enabled,
+        max_wait: config.hashing.max_wait,
+        timeout: database.timeout + GRACE,
+    };
+    // Longer than anything between an attempt's two statements may take, and both of them.
+    let lease = handle.max_wait + COMPUTE_TIMEOUT + 2 * handle.timeout;
+    let batches = Arc::new(Batches {
+        pool,
+        statements: Statements::new(database, metrics),
+        rules: Rules::new(limits, lease),
+        rows_max: limits.attempts_max,
+        metrics: Arc::clone(metrics),
+        handle: handle.clone(),
+    });
+    let child = actor::child(handle.actor.clone(), database.batch_max, batches);
+    (handle, Feature { children: vec![child], ..Feature::default() })
+}

@@ -1,0 +1,34 @@
+//! Passwords: the pool that hashes and checks them.
+
+mod admission;
+pub mod api;
+pub mod handle;
+mod pool;
+mod queue;
+pub mod types;
+mod verification;
+
+use std::sync::Arc;
+
+use super::Feature;
+use crate::actors::Current;
+use crate::config;
+use crate::hashing::engine::Engines;
+use crate::telemetry::Metrics;
+use admission::Admission;
+use handle::HasherHandle;
+
+/// Builds the handle, and the pool behind it.
+pub(crate) fn build(engines: Engines, config: &config::Hashing, metrics: &Arc<Metrics>) -> (HasherHandle, Feature) {
+    let factory = Current::vacant();
+    let handle = HasherHandle {
+        factory: factory.clone(),
+        cost: config.cost,
+        max_wait: config.max_wait,
+        admission: Arc::new(Admission::new(engines.clone(), config.max_wait)),
+        engines: engines.clone(),
+        metrics: Arc::clone(metrics),
+    };
+    let child = pool::child(factory, engines, config.clone(), Arc::clone(metrics));
+    (handle, Feature { children: vec![child], ..Feature::default() })
+}

@@ -1,0 +1,204 @@
+//! Hashes and verifies passwords, for others.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use super::admission::Admission;
+use super::pool::{BUSY_DEADLINE, FactoryMsg, Msg, dispatch};
+use super::types::Password;
+use super::verification::Begun;
+use crate::actors::{CallError, Cell, Current};
+use crate::domain::network::Standing;
+use crate::hashing::engine::{self, Engines};
+use crate::hashing::mcf::{self, Cost, Mcf, McfError};
+use crate::hashing::{COMPUTE_TIMEOUT, COST_MAX, Digest, PasswordHash, Salt};
+use crate::telemetry::{Metrics, seconds};
+
+pub use super::verification::Verification;
+
+/// Hashes and verifies passwords.
+#[derive(Debug, Clone)]
+pub struct HasherHandle {
+    pub(super) factory: Current<FactoryMsg>,
+    pub(super) cost: Cost,
+    pub(super) max_wait: Duration,
+    pub(super) admission: Arc<Admission>,
+    pub(super) engines: Engines,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// Whether a password is the one that was hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is.
+    Match {
+        /// The hash is of a lower cost than new ones are.
+        outdated: bool,
+    },
+    /// It isn't.
+    Mismatch,
+}
+
+/// Why a password could not be hashed or verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum HasherError {
+    /// Too many jobs wait already, or this one waited for too long.
+    #[error("too many password checks are waiting")]
+    Busy {
+        /// When it is worth trying again.
+        retry_after: Duration,
+    },
+    /// The operating system gave no random bytes, or the computation failed.
+    #[error("the hash could not be computed")]
+    Failed,
+    /// No answer.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+/// Which of two waiting jobs goes first: see [`queue`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Class {
+    /// A login from a network that the account knows.
+    Known,
+    /// Any other login.
+    Stranger,
+    /// A registration, or a hash made anew.
+    Hash,
+}
+
+impl From<Standing> for Class {
+    fn from(standing: Standing) -> Self {
+        match standing {
+            Standing::Known => Self::Known,
+            Standing::Stranger => Self::Stranger,
+        }
+    }
+}
+
+impl HasherHandle {
+    /// Hashes `password` with a new salt at the configured cost.
+    ///
+    /// # Errors
+    /// Any [`HasherError`].
+    pub async fn hash(&self, password: Password) -> Result<PasswordHash, HasherError> {
+        let mut salt = Salt::default();
+        getrandom::fill(&mut salt).map_err(|_| HasherError::Failed)?;
+        let job = engine::Job { password: password.into_inner(), salt, cost: self.cost, as_long_as: self.cost };
+        let digest = self.compute(Class::Hash, job, Begun::default()).await?;
+        Ok(PasswordHash(Mcf::new(self.cost, salt, digest).encode()))
+    }
+
+    /// Compares `password` with the stored hash, or with a decoy that costs the same where there is none, so that the time
+    /// taken does not tell whether the account exists. A stored string that is no usable hash matches nothing. Nothing
+    /// happens until the verdict is awaited.
+    #[must_use]
+    pub fn verify(&self, password: Password, stored: Option<&PasswordHash>, standing: Standing) -> Verification {
+        Verification::new(self.clone(), password, stored.map(usable).transpose(), standing.into())
+    }
+
+    /// Refuses a login that would be refused for its wait: before anything is spent on it. `standing` is asked where a
+    /// stranger would be.
+    ///
+    /// # Errors
+    /// [`HasherError::Busy`].
+    pub fn expect_room(&self, standing: impl FnOnce() -> Standing) -> Result<(), HasherError> {
+        let Some(wait) = self.overlong_wait(Class::Stranger) else { return Ok(()) };
+        match standing() {
+            Standing::Stranger => Err(self.busy(wait)),
+            Standing::Known => self.overlong_wait(Class::Known).map_or(Ok(()), |wait| Err(self.busy(wait))),
+        }
+    }
+
+    /// Whether a stranger's login that came now would be refused for its wait.
+    #[must_use]
+    pub fn is_overloaded(&self) -> bool {
+        self.overlong_wait(Class::Stranger).is_some()
+    }
+
+    /// The wait of a job that came now, if it would be refused for it.
+    fn overlong_wait(&self, class: Class) -> Option<Duration> {
+        let wait = self.admission.estimate(class);
+        self.admission.is_too_long(wait).then_some(wait)
+    }
+
+    /// Brings the metrics of the pool's present state up to date.
+    pub fn report(&self) {
+        self.metrics.hash_wait_estimate.set(seconds(self.admission.estimate(Class::Stranger)));
+        self.metrics.hash_lanes_busy.set(i64::try_from(self.admission.busy()).unwrap_or(i64::MAX));
+        // A rate is far below 2^53, up to where a float is exact.
+        #[allow(clippy::cast_precision_loss, reason = "as above")]
+        self.metrics.hash_capacity.set(self.engines.rounds_per_second() as f64 / self.cost.rounds() as f64);
+    }
+
+    /// The factory itself, for supervision from outside.
+    #[must_use]
+    pub fn cell(&self) -> Option<Cell> {
+        self.factory.cell()
+    }
+
+    pub(super) async fn compare(
+        &self,
+        password: Password,
+        stored: Result<Option<Mcf>, Unusable>,
+        class: Class,
+        begun: Begun,
+    ) -> Result<Verdict, HasherError> {
+        let (hash, unusable) = match stored {
+            Ok(hash) => (hash, None),
+            Err(unusable) => (None, Some(unusable)),
+        };
+        let (cost, salt) = hash.as_ref().map_or((self.cost, Salt::default()), |hash| (hash.cost, hash.salt));
+        // Or else a hash of a lower cost would tell by its time that the account exists.
+        let job = engine::Job { password: password.into_inner(), salt, cost, as_long_as: self.cost.max(cost) };
+        // While the hash is computed: said before or after, it would add to the time, and tell that the account exists.
+        let tell = async { unusable.into_iter().for_each(Unusable::tell) };
+        let (digest, ()) = tokio::join!(self.compute(class, job, begun), tell);
+        let digest = digest?;
+        Ok(match hash {
+            Some(hash) if hash.verify(&digest) == mcf::Verdict::Match => {
+                Verdict::Match { outdated: hash.cost < self.cost }
+            }
+            _ => Verdict::Mismatch,
+        })
+    }
+
+    async fn compute(&self, class: Class, job: engine::Job, begun: Begun) -> Result<Digest, HasherError> {
+        let place = self.admission.admit(class, job.rounds()).map_err(|wait| self.busy(wait))?;
+        let timeout = self.max_wait + COMPUTE_TIMEOUT;
+        let send = |reply| {
+            let msg = Msg { job, begun, arrived: Instant::now(), place, reply: Some(reply) };
+            dispatch(class, msg, self.max_wait)
+        };
+        self.factory.call(timeout, send).await?
+    }
+
+    /// A refusal for the wait that there would be, counted.
+    fn busy(&self, wait: Duration) -> HasherError {
+        self.metrics.hash_refusals.with_label_values(&[BUSY_DEADLINE]).inc();
+        HasherError::Busy { retry_after: wait }
+    }
+}
+
+/// The hash that a stored string is, unless computing it would cost too much.
+fn usable(stored: &PasswordHash) -> Result<Mcf, Unusable> {
+    let hash: Mcf = stored.0.parse()?;
+    if hash.cost.log_rounds() > COST_MAX { Err(Unusable::Costly(hash.cost)) } else { Ok(hash) }
+}
+
+/// Why a stored string matches no password.
+#[derive(Debug, Clone, Copy, Error)]
+pub(super) enum Unusable {
+    #[error("a stored hash costs more than {COST_MAX} and is refused: {}", .0.log_rounds())]
+    Costly(Cost),
+    #[error("a stored hash is not a bcrypt hash: {0}")]
+    Broken(#[from] McfError),
+}
+
+impl Unusable {
+    fn tell(self) {
+        tracing::warn!("{self}");
+    }
+}

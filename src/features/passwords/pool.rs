@@ -1,0 +1,168 @@
+//! The hasher pool: a factory of hasher actors.
+//!
+//! Owns the queue of password jobs; a hasher waits on one computation at a time, on a thread that is not tokio's; the factory
+//! replaces a hasher that dies, and the supervisor replaces the factory. A job that is refused, dropped or lost to a crash
+//! costs its caller an error, never a hang.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ractor::factory::{
+    DiscardHandler, DiscardMode, DiscardReason, DiscardSettings, Factory, FactoryArguments, FactoryMessage, Job,
+    JobOptions, Worker, WorkerBuilder, WorkerId, routing,
+};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+
+use super::admission::Place;
+use super::handle::{Class, HasherError};
+use super::queue::Waiting;
+use super::verification::Begun;
+use crate::actors::{Child, Current};
+use crate::config;
+use crate::hashing::Digest;
+use crate::hashing::engine::{self, Engines};
+use crate::telemetry::{Metrics, seconds};
+
+/// The factory of the hashers.
+type Pool = Factory<Class, Msg, (), Hasher, routing::QueuerRouting<Class, Msg>, Waiting>;
+
+/// What the factory is sent.
+pub(super) type FactoryMsg = FactoryMessage<Class, Msg>;
+
+type Arguments = FactoryArguments<Class, Msg, (), Hasher, routing::QueuerRouting<Class, Msg>, Waiting>;
+
+/// A job on its way to the factory, which drops it where it waits for longer than `max_wait`.
+pub(super) fn dispatch(class: Class, msg: Msg, max_wait: Duration) -> FactoryMsg {
+    FactoryMessage::Dispatch(Job { key: class, msg, options: JobOptions::new(Some(max_wait)), accepted: None })
+}
+
+/// How the factory is started.
+pub(super) fn child(
+    factory: Current<FactoryMsg>,
+    engines: Engines,
+    config: config::Hashing,
+    metrics: Arc<Metrics>,
+) -> Child {
+    count_from_zero(&metrics);
+    Child::new("hasher", move |supervisor| {
+        let arguments = arguments(&engines, &config, &metrics);
+        let factory = factory.clone();
+        async move {
+            let (started, _) = Actor::spawn_linked(None, Pool::default(), arguments, supervisor).await?;
+            factory.set(started.clone());
+            Ok(started.get_cell())
+        }
+    })
+}
+
+/// What a factory is started with: as many hashers as there are lanes, one queue before them.
+fn arguments(engines: &Engines, config: &config::Hashing, metrics: &Arc<Metrics>) -> Arguments {
+    let hasher = Hasher { engines: engines.clone(), metrics: Arc::clone(metrics) };
+    let refusals = Refusals { metrics: Arc::clone(metrics), retry_after: config.max_wait };
+    let limit = config.queue_max;
+    FactoryArguments::builder()
+        .worker_builder(Box::new(hasher) as Box<dyn WorkerBuilder<Hasher, ()>>)
+        .num_initial_workers(engines.lanes())
+        .router(routing::QueuerRouting::default())
+        .queue(Waiting::new(Arc::clone(metrics)))
+        .discard_handler(Arc::new(refusals) as Arc<dyn DiscardHandler<Class, Msg>>)
+        .discard_settings(DiscardSettings::Static { limit, mode: DiscardMode::Newest })
+        .build()
+}
+
+/// Has every reason for a refusal told with its count, those that have not occurred too.
+fn count_from_zero(metrics: &Metrics) {
+    for reason in [BUSY_DEADLINE, BUSY_FULL, BUSY_LATE, BUSY_STOPPING] {
+        metrics.hash_refusals.with_label_values(&[reason]);
+    }
+}
+
+/// A job on its way to a hasher.
+pub(crate) struct Msg {
+    pub(super) job: engine::Job,
+    pub(super) begun: Begun,
+    pub(super) arrived: Instant,
+    pub(super) place: Place,
+    /// Taken by whoever answers.
+    pub(super) reply: Option<RpcReplyPort<Result<Digest, HasherError>>>,
+}
+
+impl Msg {
+    /// Whether the caller waits no longer.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.reply.as_ref().is_none_or(RpcReplyPort::is_closed)
+    }
+}
+
+pub(super) const BUSY_DEADLINE: &str = "deadline";
+const BUSY_FULL: &str = "queue_full";
+const BUSY_LATE: &str = "waited_too_long";
+const BUSY_STOPPING: &str = "stopping";
+
+/// Answers the jobs that the factory discards.
+struct Refusals {
+    metrics: Arc<Metrics>,
+    retry_after: Duration,
+}
+
+impl DiscardHandler<Class, Msg> for Refusals {
+    fn discard(&self, reason: DiscardReason, job: &mut Job<Class, Msg>) {
+        let label = match reason {
+            DiscardReason::Loadshed | DiscardReason::RateLimited => BUSY_FULL,
+            DiscardReason::TtlExpired => BUSY_LATE,
+            DiscardReason::Shutdown => BUSY_STOPPING,
+        };
+        self.metrics.hash_refusals.with_label_values(&[label]).inc();
+        if let Some(reply) = job.msg.reply.take() {
+            let _ = reply.send(Err(HasherError::Busy { retry_after: self.retry_after }));
+        }
+    }
+}
+
+/// One hasher, and the builder of its likes.
+#[derive(Clone)]
+pub(super) struct Hasher {
+    engines: Engines,
+    metrics: Arc<Metrics>,
+}
+
+impl WorkerBuilder<Hasher, ()> for Hasher {
+    fn build(&mut self, _: WorkerId) -> (Hasher, ()) {
+        (self.clone(), ())
+    }
+}
+
+impl Worker for Hasher {
+    type Key = Class;
+    type Message = Msg;
+    type Arguments = ();
+    type State = ();
+
+    async fn pre_start(
+        &self,
+        _: WorkerId,
+        _: &ActorRef<FactoryMessage<Class, Msg>>,
+        (): (),
+    ) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        _: WorkerId,
+        _: &ActorRef<FactoryMessage<Class, Msg>>,
+        Job { key, msg, .. }: Job<Class, Msg>,
+        (): &mut (),
+    ) -> Result<Class, ActorProcessingErr> {
+        let Msg { job, begun, arrived, mut place, reply: Some(reply) } = msg else { return Ok(key) };
+        self.metrics.hash_wait.observe(seconds(arrived.elapsed()));
+        place.run();
+        begun.set();
+        let started = Instant::now();
+        let digest = self.engines.submit(job).await;
+        self.metrics.hash_duration.observe(seconds(started.elapsed()));
+        drop(place);
+        let _ = reply.send(digest.map_err(|_| HasherError::Failed));
+        Ok(key)
+    }
+}

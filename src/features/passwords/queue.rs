@@ -1,0 +1,122 @@
+//! The order of waiting jobs: logins before registrations, but never only logins; of logins, in turn, one from a network that
+//! its account knows and one from elsewhere, so that a storm of strangers costs the others next to nothing; nobody's jobs not
+//! at all.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use ractor::factory::{DiscardHandler, DiscardReason, Job, queues::Queue};
+
+use super::handle::Class;
+use super::pool::Msg;
+use crate::telemetry::Metrics;
+
+/// Logins that may pass a waiting registration before it gets its turn.
+pub(super) const VERIFIES_PER_HASH: u32 = 3;
+
+/// Three queues, of which the head of one is next.
+pub(super) struct Waiting {
+    known: VecDeque<Job<Class, Msg>>,
+    strangers: VecDeque<Job<Class, Msg>>,
+    hashes: VecDeque<Job<Class, Msg>>,
+    /// Logins that have passed the first waiting registration.
+    passed: u32,
+    /// Where both wait, a stranger's login is next: the last one was not.
+    is_strangers_turn: bool,
+    metrics: Arc<Metrics>,
+}
+
+impl Waiting {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        metrics.hash_queue_depth.set(0);
+        let (known, strangers, hashes) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
+        Self { known, strangers, hashes, passed: 0, is_strangers_turn: false, metrics }
+    }
+
+    fn next_class(&self) -> Class {
+        let hash_is_due = self.passed >= VERIFIES_PER_HASH && !self.hashes.is_empty();
+        match (self.known.is_empty(), self.strangers.is_empty()) {
+            (true, true) => Class::Hash,
+            _ if hash_is_due => Class::Hash,
+            (true, false) => Class::Stranger,
+            (false, false) if self.is_strangers_turn => Class::Stranger,
+            (false, _) => Class::Known,
+        }
+    }
+
+    fn pop(&mut self) -> Option<Job<Class, Msg>> {
+        let class = self.next_class();
+        if class == Class::Hash || self.hashes.is_empty() {
+            self.passed = 0;
+        } else {
+            self.passed += 1;
+        }
+        if class != Class::Hash {
+            self.is_strangers_turn = class == Class::Known;
+        }
+        let job = self.queue(class).pop_front();
+        self.metrics.hash_queue_depth.set(i64::try_from(self.len()).unwrap_or(i64::MAX));
+        job
+    }
+
+    fn queue(&mut self, class: Class) -> &mut VecDeque<Job<Class, Msg>> {
+        match class {
+            Class::Known => &mut self.known,
+            Class::Stranger => &mut self.strangers,
+            Class::Hash => &mut self.hashes,
+        }
+    }
+}
+
+impl Queue<Class, Msg> for Waiting {
+    fn len(&self) -> usize {
+        self.known.len() + self.strangers.len() + self.hashes.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The next job that somebody still waits for.
+    fn pop_front(&mut self) -> Option<Job<Class, Msg>> {
+        loop {
+            let job = self.pop()?;
+            if !job.msg.is_abandoned() {
+                return Some(job);
+            }
+            self.metrics.hash_abandoned.inc();
+        }
+    }
+
+    fn discard_oldest(&mut self) -> Option<Job<Class, Msg>> {
+        self.pop()
+    }
+
+    fn peek(&self) -> Option<&Job<Class, Msg>> {
+        match self.next_class() {
+            Class::Hash => self.hashes.front(),
+            Class::Known => self.known.front(),
+            Class::Stranger => self.strangers.front(),
+        }
+    }
+
+    fn push_back(&mut self, job: Job<Class, Msg>) {
+        self.queue(job.key).push_back(job);
+        self.metrics.hash_queue_depth.set(i64::try_from(self.len()).unwrap_or(i64::MAX));
+    }
+
+    fn remove_expired_items(&mut self, handler: &Option<Arc<dyn DiscardHandler<Class, Msg>>>) -> usize {
+        let before = self.len();
+        for queue in [&mut self.known, &mut self.strangers, &mut self.hashes] {
+            queue.retain_mut(|job| {
+                let expired = job.is_expired();
+                if expired && let Some(handler) = handler {
+                    handler.discard(DiscardReason::TtlExpired, job);
+                }
+                !expired
+            });
+        }
+        self.metrics.hash_queue_depth.set(i64::try_from(self.len()).unwrap_or(i64::MAX));
+        before - self.len()
+    }
+}

@@ -1,0 +1,3 @@
+//! What clients may ask about the service.
+
+pub mod root;

@@ -1,0 +1,28 @@
+//! Tokens: signed for those who have logged in, verified with each request, and the keys of both.
+
+mod actor;
+pub mod api;
+pub mod claims;
+pub mod handle;
+mod header;
+mod keyring;
+mod ring;
+pub mod signing_key;
+pub mod store;
+mod verified;
+
+use std::sync::Arc;
+
+use super::Feature;
+use crate::actors::Current;
+use handle::{Keyring, TokenHandle};
+
+/// Builds the handle, and the actor that keeps its keys fresh.
+pub(crate) fn build(keyring: Keyring) -> (TokenHandle, Feature) {
+    handle::install_crypto();
+    let keyring = Arc::new(keyring);
+    let actor = Current::vacant();
+    let tokens = TokenHandle { actor: actor.clone(), keyring: Arc::clone(&keyring) };
+    let endpoints = vec![api::jwks::endpoint(tokens.clone())];
+    (tokens, Feature { endpoints, children: vec![actor::child(actor, keyring)] })
+}

@@ -1,0 +1,160 @@
+//! Tokens that have been found good.
+//!
+//! Most tokens come again and again. Those that a ring has found good it remembers: such a token costs no signature's check and
+//! no parsing. They are gone with their ring.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::mem;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use jsonwebtoken::get_current_timestamp;
+use uuid::Uuid;
+
+use super::handle::TokenError;
+use crate::features::tokens::claims::Claims;
+
+/// Tokens of one generation at most; both together take some 7 MB.
+const GENERATION_MAX: usize = 8 * 1024;
+/// How many bytes of a token are hashed.
+const HASHED: usize = 32;
+
+/// The claims of tokens, as they were found with the keys of one ring.
+#[derive(Debug, Default)]
+pub(super) struct Verified {
+    /// Keyed, and the key is nobody's to know: who presents a token can't choose which others it is compared with.
+    hashes: RandomState,
+    generations: RwLock<Generations>,
+}
+
+/// By the tokens' hashes. What was not asked for while a generation filled up is forgotten.
+#[derive(Debug, Default)]
+struct Generations {
+    young: HashMap<u64, Known>,
+    old: HashMap<u64, Known>,
+}
+
+struct Known {
+    token: Box<str>,
+    claims: Claims,
+}
+
+impl std::fmt::Debug for Known {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Known(…)")
+    }
+}
+
+impl Known {
+    /// Its claims, if it is this token, in time that does not tell how much of it is, and has not expired since: as
+    /// jsonwebtoken has it, the second of `exp` still counts.
+    fn claims(&self, token: &str) -> Option<&Claims> {
+        let is_same = verify_slices_are_equal(self.token.as_bytes(), token.as_bytes()).is_ok();
+        let is_current = u64::try_from(self.claims.exp).is_ok_and(|exp| exp >= get_current_timestamp());
+        (is_same && is_current).then_some(&self.claims)
+    }
+}
+
+impl Verified {
+    /// The user whose `token` it is, if that was found good of late and still is.
+    pub(super) fn find(&self, token: &str) -> Option<Uuid> {
+        Some(self.read().young.get(&self.hash(token))?.claims(token)?.user_id)
+    }
+
+    /// Of the end alone, which is part of the signature: good tokens differ there.
+    fn hash(&self, token: &str) -> u64 {
+        let bytes = token.as_bytes();
+        self.hashes.hash_one(bytes.last_chunk::<HASHED>().map_or(bytes, |end| end))
+    }
+
+    /// The claims of `token`, which `check` has to find good where they are not known.
+    pub(super) fn find_or(
+        &self,
+        token: &str,
+        check: impl FnOnce() -> Result<Claims, TokenError>,
+    ) -> Result<Claims, TokenError> {
+        let hash = self.hash(token);
+        if let Some(claims) = self.read().young.get(&hash).and_then(|known| known.claims(token)) {
+            return Ok(claims.clone());
+        }
+        let old = self.write().old.remove(&hash);
+        let claims = match old.as_ref().and_then(|known| known.claims(token)) {
+            Some(claims) => claims.clone(),
+            None => check()?,
+        };
+        let known = Known { token: token.into(), claims: claims.clone() };
+        let mut generations = self.write();
+        if generations.young.len() >= GENERATION_MAX {
+            generations.old = mem::take(&mut generations.young);
+        }
+        generations.young.insert(hash, known);
+        Ok(claims)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Generations> {
+        self.generations.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Generations> {
+        self.generations.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims(exp: i64) -> Claims {
+        Claims { user_id: Uuid::nil(), email: "john.doe@example.com".to_owned(), iat: 0, exp }
+    }
+
+    fn refuse() -> Result<Claims, TokenError> {
+        Err(TokenError::Invalid)
+    }
+
+    #[test]
+    fn a_good_token_is_checked_once_and_a_bad_one_each_time() {
+        let verified = Verified::default();
+        assert_eq!(verified.find("good"), None);
+        assert_eq!(verified.find_or("good", || Ok(claims(i64::MAX))), Ok(claims(i64::MAX)));
+        assert_eq!(verified.find_or("good", refuse), Ok(claims(i64::MAX)));
+        assert_eq!(verified.find("good"), Some(Uuid::nil()));
+        assert_eq!(verified.find_or("bad", refuse), Err(TokenError::Invalid));
+        assert_eq!(verified.find("bad"), None);
+        assert_eq!(verified.find_or("bad", || Ok(claims(i64::MAX))), Ok(claims(i64::MAX)));
+    }
+
+    #[test]
+    fn a_checked_token_expires_all_the_same() {
+        let verified = Verified::default();
+        for exp in [1, -1] {
+            assert_eq!(verified.find_or("old", || Ok(claims(exp))), Ok(claims(exp)));
+            assert_eq!(verified.find("old"), None);
+            assert_eq!(verified.find_or("old", refuse), Err(TokenError::Invalid));
+        }
+    }
+
+    #[test]
+    fn what_has_the_hash_of_another_token_is_not_taken_for_it() {
+        let verified = Verified::default();
+        let known = Known { token: "good".into(), claims: claims(i64::MAX) };
+        let hash = verified.hash("bad");
+        verified.write().young.insert(hash, known);
+        assert_eq!(verified.find("bad"), None);
+        assert_eq!(verified.find_or("bad", refuse), Err(TokenError::Invalid));
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_and_the_unused_goes_first() {
+        let verified = Verified::default();
+        for token in 0..5 * GENERATION_MAX {
+            verified.find_or(&token.to_string(), || Ok(claims(i64::MAX))).unwrap();
+            verified.find_or("used", || if token == 0 { Ok(claims(i64::MAX)) } else { refuse() }).unwrap();
+        }
+        let kept = verified.read().young.len() + verified.read().old.len();
+        assert!(kept <= 2 * GENERATION_MAX);
+        assert_eq!(verified.find_or("0", refuse), Err(TokenError::Invalid));
+    }
+}
