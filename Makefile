@@ -15,7 +15,7 @@ test: ## Run the unit tests and those of the API
 	cargo test
 
 # The test harness shuffles only with its unstable options on, which the variable allows to the test binaries alone.
-test-shuffled: ## Run them again in random order
+test-shuffled: ## Run them in random order, as .ci/run does
 	@.ci/install cc postgres redis
 	$(RUNNER)="env RUSTC_BOOTSTRAP=1" cargo test --lib --tests -- -Z unstable-options --shuffle
 

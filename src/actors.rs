@@ -1,6 +1,6 @@
-//! What all actors have in common: how they are called, started, supervised, and fed in batches. It names no capability.
+//! What all actors have in common: how they are called, started, supervised, and answered in batches. It names no capability.
 
-pub(crate) mod batch;
+pub mod batcher;
 pub mod call;
 pub mod supervisor;
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -15,27 +14,28 @@ use crate::config::{Config, Telemetry};
 use crate::crypto::pseudonym::Pseudonyms;
 use crate::database::migrations::{self, Outcome};
 use crate::database::{self, Database, DatabaseError, Pool};
-use crate::features::tokens::handle::{Keyring, KeyringError};
+use crate::features::tokens::handle::Keyring;
 use crate::features::tokens::store::KeyStore;
 use crate::hashing::engine::{Engines, StartError};
 use crate::http::admin::{self, Admin};
 use crate::http::docs;
 use crate::http::gate::Gate;
 use crate::http::limits::Limits;
-use crate::http::limits::shared::SharedError;
 use crate::http::router::Router;
 use crate::http::server;
 use crate::http::service::Service;
-use crate::http::tls::{Tls, TlsError};
-use crate::telemetry::{Health, Metrics, TelemetryError};
+use crate::http::tls::Tls;
+use crate::telemetry::{Health, Metrics};
 
 mod descriptors;
+mod error;
 pub mod features;
 mod front;
 mod probe;
 mod running;
 mod secret;
 
+pub use error::AppError;
 pub use features::Handles;
 use features::{Features, Kit};
 use front::Front;
@@ -46,45 +46,6 @@ pub use secret::SecretError;
 /// Longest wait for the table of keys, whatever `database.timeout_ms` is: every replica shall have read it several times
 /// before a new key signs (`tokens.publish_s`).
 const KEYS_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Why the service does not start.
-#[derive(Debug, Error)]
-pub enum AppError {
-    /// An address that can't be listened on.
-    #[error("cannot listen on {addr}: {cause}; choose another with {key}, or stop what uses it")]
-    Listen {
-        /// The address.
-        addr: String,
-        /// The keys that set it.
-        key: &'static str,
-        /// What the system said.
-        cause: std::io::Error,
-    },
-    /// No database.
-    #[error(transparent)]
-    Database(#[from] DatabaseError),
-    /// No hash engines.
-    #[error(transparent)]
-    Hashing(#[from] StartError),
-    /// No certificate.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// No secret to sign tokens with.
-    #[error(transparent)]
-    Secret(#[from] SecretError),
-    /// No keys to sign tokens with.
-    #[error(transparent)]
-    Keys(#[from] KeyringError),
-    /// No shared rate limits.
-    #[error(transparent)]
-    Limits(#[from] SharedError),
-    /// No logs or metrics.
-    #[error(transparent)]
-    Telemetry(#[from] TelemetryError),
-    /// A part of the service failed at once.
-    #[error("the service cannot be put together: {0}")]
-    Assembly(String),
-}
 
 /// A service that listens. Dropped, it ends at once.
 #[derive(Debug)]
@@ -130,7 +91,8 @@ impl App {
         let (pool, is_private) = (database.pool.clone(), database.is_private());
         let mut running = Running::default();
         running.add(|| database.close());
-        match Self::assemble(ground, (pool, is_private), &mut running).await {
+        // Boxed, because it is as large as all that it starts.
+        match Box::pin(Self::assemble(ground, (pool, is_private), &mut running)).await {
             Ok(parts) => Ok(Self { running, ..parts }),
             Err(error) => {
                 running.stop().await;

@@ -18,7 +18,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::config::{self, Tls};
 use crate::telemetry::Counter;
-pub use deadpool_postgres::{Object as Client, Pool};
+pub use deadpool_postgres::{Object as Client, Pool, Transaction};
 use hosts::Endpoint;
 use local::{Cluster, LocalError};
 use migrations::MigrationError;

@@ -3,16 +3,16 @@
 //! # Three requests
 //!
 //! ```text
-//! register: body → NewUser::parse → hasher.hash → users.insert (UNIQUE decides) → 201
+//! register: body → name, email and password parsed → hasher.hash → users.insert (UNIQUE decides) → 201
 //! login:    body → attempts.reserve, users.find_by_email → hasher.verify (found hash or decoy) → attempts.resolve
 //!           → tokens.sign → 200
 //! me:       bearer → tokens.verify → users.find_by_id → 200
 //! ```
 //!
-//! A connection is accepted in [`http::server`], a request passes [`http::gate`] with its rate limits, is routed in
-//! [`http::service`] and answered by one file below [`http::handlers`]. The handlers are the only place where steps are
-//! joined: data flows as a star, and actors never call each other. No database connection, permit or lock is held across
-//! a hash or a slow client.
+//! A connection is accepted in [`http::server`], a request passes [`http::gate`] with its rate limits, finds its endpoint in
+//! [`http::service`] and is answered by one file below `features/*/api`. Endpoints are the only place where steps are joined:
+//! data flows as a star, and actors never call each other. No database connection, permit or lock is held across a hash or a
+//! slow client.
 //!
 //! # The supervision tree
 //!
@@ -21,21 +21,31 @@
 //!            ├ attempts   who may try now, and who waits for it; the counters are the database's
 //!            ├ hasher     a factory: bounded queue, deadline, shedding, priorities
 //!            │  └ hasher ×N   holds one job at a time, computed on an engine's thread
-//!            ├ token      owns the key ring; answers in microseconds
+//!            ├ token      keeps the key ring fresh; signing and verifying read a snapshot of it in the caller's task
 //!            └ audit      chains the events that others wrote
 //! ```
 //!
-//! An actor that dies is replaced ([`actors::supervisor`]); whoever waited for it gets 503, nobody hangs. The loops beside them
+//! An actor that dies is replaced ([`actors::supervisor`]); its callers get 503, nobody hangs. The loops beside the actors
 //! (accepting, the admin listener, upkeep of limits, certificate and pool) are started again where they panic
 //! ([`telemetry::Part::keep_running`]). Both have the restart budget of [`telemetry::Health`], which `/livez` and `/readyz` ask.
 //!
-//! # The import rule
+//! # Features over rooms
 //!
-//! Arrows only point down: `main → cli → app → http → actors → {hashing, database} → domain`. [`config`] and [`telemetry`]
-//! are beside: everyone may read settings and count. Every heavy crate has one home: hyper and its kin in `http`, rustls in
-//! `http::tls` and `database::tls`, governor and redis in `http::limits`, ractor in `actors`, tokio-postgres and deadpool in
-//! `database`, `actors::{user, attempts, audit}`, jsonwebtoken in `actors::token`, bcrypt in `hashing`, prometheus in
-//! `telemetry`. A status code never appears below `http`, a message enum never above `actors`. `tests/layout.rs` enforces it.
+//! A capability is a folder in [`features`], with the same file names in each: `api` (one endpoint a file), `handle` (what others
+//! may call), `actor` or `pool`, `store` (all SQL), `types`. The rooms below know no feature: [`http`], [`actors`], [`database`],
+//! [`hashing`]. [`app::features`] builds the features, in the order in which they need each other.
+//!
+//! # The rules
+//!
+//! 1. Arrows only point down: `main → cli → app → features → {http, actors, database, hashing} → {config, telemetry, crypto,
+//!    domain}`.
+//! 2. A feature names another only by its `handle` and its `types`, and only in `api` and where it is built: the star stays.
+//! 3. File names decide rights: ractor in `actors`, `actor.rs` and `pool.rs`; SQL in `store.rs`, `store/` and `database`; statuses
+//!    in `http` and `api`; hyper in `http` and `api`; jsonwebtoken in `features/tokens`; bcrypt in `hashing`.
+//! 4. A body is one struct for parser and document, and all its broken rules are told at once.
+//! 5. No central list knows all endpoints: router, limits, metrics and documents are built from what features bring.
+//!
+//! `tests/layout.rs` enforces 1 to 3.
 
 #![cfg_attr(coverage, feature(coverage_attribute))]
 

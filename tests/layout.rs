@@ -35,7 +35,7 @@ const HOMES: [(&[&str], &[&str]); 13] = [
         &["ractor"],
         &["actors", "features/*/actor", "features/*/pool", "features/*/queue", "features/*/batches", "app/running"],
     ),
-    (&["tokio_postgres"], &["database", "features/*/store", "features/*/actor", "features/*/batches"]),
+    (&["tokio_postgres"], &["database", "features/*/store", "features/*/actor"]),
     (&["deadpool_postgres"], &["database"]),
     (&["jsonwebtoken"], &["features/tokens"]),
     (&["bcrypt"], &["hashing"]),
@@ -259,12 +259,12 @@ fn the_environment_is_read_in_one_place() {
 /// Files that start tasks, and how many in each place. A task that must live is a loop that `Part::keep_running` starts again;
 /// the others work for one batch, one connection or one request, whose caller sees that they are gone.
 const SPAWNS: [(&str, usize); 10] = [
+    ("actors/batcher.rs", 1),
     ("app.rs", 4),
     ("app/front.rs", 4),
     ("database/cancel.rs", 1),
     ("database/hosts.rs", 1),
     ("database/local/keeper.rs", 1),
-    ("features/accounts/actor.rs", 4),
     ("features/login/actor.rs", 3),
     ("features/login/api/login.rs", 2),
     ("features/tokens/actor.rs", 1),

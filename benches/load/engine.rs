@@ -36,7 +36,7 @@ impl Engine {
     async fn compute(&self, cost: u32) -> Outcome<()> {
         let password = Zeroizing::new("Measured-2-Day".to_owned());
         let cost = Cost::new(u8::try_from(cost)?)?;
-        self.0.submit(Job { password, salt: Salt::default(), cost, as_long_as: cost }).await?;
+        self.0.submit(Job { password, salt: Salt::default(), cost, pad_to: cost }).await?;
         Ok(())
     }
 

@@ -64,9 +64,9 @@ impl Front {
         if let (Some(listener), Some(tls)) = (self.redirect, tls) {
             let port = config.server.https.redirect_port.unwrap_or_else(|| self.addr.port());
             let redirect = Arc::new(Redirect { service: Arc::clone(service), tls, networks, port });
-            let (part, config) = (health.part("redirect"), config.server.clone());
+            let (redirecting, config) = (health.part("redirect"), config.server.clone());
             running.add_task(tokio::spawn(async move {
-                part.keep_running(|| redirect::serve(&listener, Arc::clone(&redirect), &config)).await;
+                redirecting.keep_running(|| redirect::serve(&listener, Arc::clone(&redirect), &config)).await;
             }));
         }
         let (stop, stopped) = oneshot::channel();

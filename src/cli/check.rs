@@ -87,7 +87,7 @@ async fn capacity(engines: &Engines, config: &Config) -> f64 {
     let job = || {
         let password = Zeroizing::new("measured".to_owned());
         let cost = config.hashing.cost;
-        engines.submit(Job { password, salt: Salt::default(), cost, as_long_as: cost })
+        engines.submit(Job { password, salt: Salt::default(), cost, pad_to: cost })
     };
     let mut waiting: std::collections::VecDeque<_> = (0..2 * engines.lanes()).map(|_| job()).collect();
     let mut done = 0_u32;

@@ -14,6 +14,7 @@ use super::{root_cause, tls};
 use crate::config;
 
 /// Sends cancel requests, over connections of their own.
+#[derive(Clone)]
 pub(crate) struct Cancel {
     tls: Option<MakeRustlsConnect>,
     limit: Duration,

@@ -30,6 +30,7 @@ pub(crate) enum LendError {
 }
 
 /// Lends the connections of pools.
+#[derive(Clone)]
 pub(crate) struct Lender {
     cancel: Cancel,
     /// How many wait for one.

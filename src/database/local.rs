@@ -22,7 +22,7 @@ use thiserror::Error;
 
 use crate::telemetry::Counter;
 use keeper::Keeper;
-use server::{Place, Server};
+use server::{ClusterDir, Server};
 use tokio::task::spawn_blocking;
 
 /// The longest path that every system takes for a unix socket (macOS has 104 bytes with the final NUL, Linux 108).
@@ -113,7 +113,7 @@ pub enum LocalError {
 /// A running private cluster.
 #[derive(Debug)]
 pub struct Cluster {
-    place: Place,
+    place: ClusterDir,
     state: State,
 }
 
@@ -133,7 +133,7 @@ impl Cluster {
     pub async fn start(data_dir: &Path) -> Result<Self, LocalError> {
         let unusable = |cause| LocalError::DataDir { path: data_dir.to_owned(), cause };
         make_dir(data_dir).map_err(unusable)?;
-        let place = Place::of(data_dir).map_err(unusable)?;
+        let place = ClusterDir::of(data_dir).map_err(unusable)?;
         check_dir(&place.dir)?;
         let length = place.socket_dir.join(SOCKET_NAME).as_os_str().len();
         if length > SOCKET_PATH_MAX {
@@ -198,7 +198,7 @@ impl Cluster {
 /// Whether there is a cluster in `data_dir`.
 #[must_use]
 pub fn exists(data_dir: &Path) -> bool {
-    Place::of(data_dir).is_ok_and(|place| place.version().is_some())
+    ClusterDir::of(data_dir).is_ok_and(|place| place.version().is_some())
 }
 
 /// Whether a cluster could be made in `data_dir`, as far as that can be told without making anything.
@@ -209,7 +209,7 @@ pub fn check_new(data_dir: &Path) -> Result<(), LocalError> {
     binaries::Binaries::find().ok_or(LocalError::NotInstalled { package: binaries::package() })?;
     let unusable = |cause| LocalError::DataDir { path: data_dir.to_owned(), cause };
     if data_dir.is_dir() {
-        let place = Place::of(data_dir).map_err(unusable)?;
+        let place = ClusterDir::of(data_dir).map_err(unusable)?;
         check_dir(&place.dir)?;
         let is_free = place.data.read_dir().map_or(true, |mut entries| entries.next().is_none());
         return if is_free {

@@ -44,6 +44,7 @@ impl Connection<'_> {
 }
 
 /// Who lends their connections, how statements are run, and where they are counted.
+#[derive(Clone)]
 pub(crate) struct Statements {
     lender: Lender,
     mode: config::Statements,

@@ -1,26 +1,23 @@
 //! Accounts: who has one, and what is known of them.
+//!
+//! The user actor owns whose turn it is to use the database; lookups and writes gather beside it and leave in batches.
 
-mod actor;
 pub mod api;
-mod batches;
 pub mod handle;
-mod inbox;
 mod store;
 pub mod types;
 
 use std::sync::Arc;
 
-use crate::database::Pool;
-
 use super::Feature;
-use crate::actors::Current;
+use crate::actors::batcher::Plan;
 use crate::config;
 use crate::crypto::pseudonym::Pseudonyms;
+use crate::database::Pool;
 use crate::database::statements::Statements;
 use crate::telemetry::Metrics;
-use batches::Batches;
 use handle::{GRACE, UserHandle};
-use inbox::Lookups;
+use store::{AccountsByEmail, Insert, ReplaceHash, Users, UsersById};
 
 /// Builds the handle, and the actor behind it.
 pub(crate) fn build(
@@ -29,12 +26,13 @@ pub(crate) fn build(
     pseudonyms: &Arc<Pseudonyms>,
     metrics: &Arc<Metrics>,
 ) -> (UserHandle, Feature) {
-    let actor = Current::vacant();
-    let timeout = config.timeout + GRACE;
-    let lookups = Arc::new(Lookups::new(timeout));
-    let pseudonyms = Arc::clone(pseudonyms);
-    let handle = UserHandle { actor: actor.clone(), lookups: Arc::clone(&lookups), timeout, pseudonyms };
-    let batches = Arc::new(Batches { pool, statements: Statements::new(config, metrics) });
-    let child = actor::child(actor, config.clone(), batches, lookups);
-    (handle, Feature { children: vec![child], ..Feature::default() })
+    let users = Users { pool, statements: Statements::new(config, metrics) };
+    let mut plan = Plan::new(config.batch_max, config.timeout + GRACE).group(config.read_batches);
+    let by_id = plan.add(UsersById(users.clone()));
+    let by_email = plan.add(AccountsByEmail(users.clone()));
+    let mut plan = plan.group(config.write_batches);
+    let inserts = plan.add(Insert(users.clone()));
+    let hashes = plan.add(ReplaceHash(users));
+    let handle = UserHandle { by_id, by_email, inserts, hashes, pseudonyms: Arc::clone(pseudonyms) };
+    (handle, Feature { children: vec![plan.child("user")], ..Feature::default() })
 }

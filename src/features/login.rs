@@ -7,6 +7,7 @@ pub mod handle;
 mod known;
 mod lease;
 mod lines;
+mod queue;
 mod store;
 
 use std::sync::Arc;

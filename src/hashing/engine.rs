@@ -42,12 +42,12 @@ pub struct Job {
     /// How many rounds.
     pub cost: Cost,
     /// The cost whose time the job takes at least: a password's check should not tell by its time what its hash costs.
-    pub as_long_as: Cost,
+    pub pad_to: Cost,
 }
 
 impl Job {
     fn padding(&self) -> u64 {
-        self.as_long_as.rounds().saturating_sub(self.cost.rounds())
+        self.pad_to.rounds().saturating_sub(self.cost.rounds())
     }
 
     /// Rounds in all.
@@ -140,7 +140,7 @@ mod tests {
     fn job(password: &[u8], cost: u8) -> Job {
         let password = Zeroizing::new(String::from_utf8(password.to_vec()).unwrap());
         let cost = Cost::new(cost).unwrap();
-        Job { password, salt: [7; 16], cost, as_long_as: cost }
+        Job { password, salt: [7; 16], cost, pad_to: cost }
     }
 
     fn panics() -> Counter {

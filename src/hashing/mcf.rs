@@ -3,12 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
+use base64::Engine as _;
+use base64::alphabet::BCRYPT;
+use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
 use subtle::ConstantTimeEq;
 
 use crate::hashing::blowfish::{Digest, Salt};
 
-/// bcrypt's own base64: its alphabet, and no padding.
-const ALPHABET: &[u8; 64] = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+/// bcrypt's own base64: its alphabet, no padding, and bits of the last character that mean nothing.
+const BASE64: GeneralPurpose = GeneralPurpose::new(&BCRYPT, NO_PAD.with_decode_allow_trailing_bits(true));
 
 /// The characters of a 16-byte salt: 132 bits, of which the last 4 mean nothing.
 const SALT_CHARS: usize = 22;
@@ -125,8 +128,8 @@ impl Mcf {
     #[must_use]
     pub fn encode(&self) -> String {
         let mut text = format!("$2{}${:02}$", char::from(self.version.letter()), self.cost.0);
-        encode(&self.salt, &mut text);
-        encode(&self.digest, &mut text);
+        BASE64.encode_string(self.salt, &mut text);
+        BASE64.encode_string(self.digest, &mut text);
         text
     }
 }
@@ -162,44 +165,6 @@ impl fmt::Debug for Mcf {
     }
 }
 
-/// Most significant bits first; the last character is filled up with zeros.
-fn encode(bytes: &[u8], text: &mut String) {
-    let digits = (bytes.len() * 8).div_ceil(6);
-    for digit in 0..digits {
-        let bits = (digit * 6..digit * 6 + 6).fold(0, |bits, at| {
-            let byte = bytes.get(at / 8).copied().unwrap_or_default();
-            bits << 1 | usize::from(byte >> (7 - at % 8) & 1)
-        });
-        text.extend(ALPHABET.get(bits).map(|character| char::from(*character)));
-    }
-}
-
-/// Undoes [`encode`] for as many bytes as `text` holds whole.
 fn decode<const BYTES: usize>(text: &[u8]) -> Result<[u8; BYTES], McfError> {
-    let mut bytes = [0; BYTES];
-    let mut free = bytes.iter_mut();
-    let (mut bits, mut held) = (0_u32, 0);
-    for character in text {
-        bits = bits << 6 | value(*character)?;
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            let [.., byte] = (bits >> held).to_be_bytes();
-            if let Some(free) = free.next() {
-                *free = byte;
-            }
-        }
-    }
-    Ok(bytes)
-}
-
-fn value(character: u8) -> Result<u32, McfError> {
-    Ok(u32::from(match character {
-        b'.' => 0,
-        b'/' => 1,
-        b'A'..=b'Z' => character - b'A' + 2,
-        b'a'..=b'z' => character - b'a' + 28,
-        b'0'..=b'9' => character - b'0' + 54,
-        _ => return Err(McfError::Alphabet),
-    }))
+    BASE64.decode(text).ok().and_then(|bytes| bytes.try_into().ok()).ok_or(McfError::Alphabet)
 }

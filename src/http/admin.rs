@@ -19,9 +19,9 @@ use tokio::time::sleep;
 use super::error::{Format, Refusal};
 use super::reply::Reply;
 use super::request_id::REQUEST_ID;
+use super::send_buffer;
 use super::service::Service;
 use super::tls::Tls;
-use super::unsent;
 use crate::telemetry::{Health, Metrics};
 
 /// How long the database may take to say that it is there.
@@ -68,7 +68,7 @@ pub struct Admin {
 
 /// Serves until dropped.
 pub async fn serve(listener: &TcpListener, admin: Arc<Admin>) {
-    unsent::bound(listener);
+    send_buffer::bound(listener);
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };

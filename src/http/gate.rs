@@ -79,9 +79,9 @@ impl Visit<'_> {
         self.admission.refusal().is_some()
     }
 
-    /// Whether a refusal is to be told: whoever hammers would fill the record.
-    pub(super) fn is_news(&self) -> bool {
-        self.admission.is_news(self.client.network)
+    /// Whether a refusal is to be logged: a line for each would let a client fill the log.
+    pub(super) fn should_log(&self) -> bool {
+        self.admission.should_log(self.client.network)
     }
 
     /// What the limit is called that it counts for.
@@ -89,8 +89,8 @@ impl Visit<'_> {
         self.admission.name().unwrap_or_default()
     }
 
-    /// Adds to an answer what the gate has to say.
-    pub(super) fn dress(self, headers: &mut HeaderMap) {
+    /// Adds the headers of rate limits and CORS.
+    pub(super) fn add_headers(self, headers: &mut HeaderMap) {
         self.admission.write(headers);
         self.gate.cors.write(self.sharing, self.route, headers);
     }

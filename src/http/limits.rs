@@ -156,7 +156,7 @@ impl Limits {
     /// Keeps the connection to Redis, until dropped; ends at once where there is none to keep.
     pub async fn follow_redis(self: Arc<Self>) {
         if let Some(shared) = &self.shared {
-            shared.tend().await;
+            shared.run().await;
         }
     }
 
@@ -189,8 +189,8 @@ impl Limit {
 }
 
 impl Admission<'_> {
-    /// Whether a refusal to `network` is to be told: once a minute and site.
-    pub(super) fn is_news(&self, network: Network) -> bool {
+    /// Whether a refusal to `network` is to be logged: once a minute and site.
+    pub(super) fn should_log(&self, network: Network) -> bool {
         // Of a whole site once: whoever has its /48 could have a line written for each of 65,536 networks.
         let [_, site] = network.around().unwrap_or([network; 2]);
         self.limit.is_some_and(|limit| matches!(limit.news.take(site), Decision::Allowed { .. }))

@@ -31,9 +31,9 @@ pub struct Networks {
     proxies: Vec<IpNet>,
 }
 
-/// One connection's place among its network's, given back when dropped.
+/// One connection's slot among its network's, given back when dropped.
 #[derive(Debug)]
-pub struct Place {
+pub struct Slot {
     networks: Arc<Networks>,
     /// `None` for a proxy's, which are not counted.
     network: Option<Network>,
@@ -47,13 +47,13 @@ impl Networks {
         Arc::new(Self { open: Mutex::default(), max_each, handshakes, proxies })
     }
 
-    /// A place for a connection from `peer`; `None` where its network has taken all of its own, or where one more handshake,
+    /// A slot for a connection from `peer`; `None` where its network has taken all of its own, or where one more handshake,
     /// which the connection begins if `has_handshake`, is too many.
     #[must_use]
-    pub fn enter(self: &Arc<Self>, peer: IpAddr, has_handshake: bool) -> Option<Place> {
+    pub fn enter(self: &Arc<Self>, peer: IpAddr, has_handshake: bool) -> Option<Slot> {
         let peer = peer.to_canonical();
         if self.proxies.iter().any(|proxies| proxies.contains(&peer)) {
-            return Some(Place { networks: Arc::clone(self), network: None });
+            return Some(Slot { networks: Arc::clone(self), network: None });
         }
         let network = Network::of(peer);
         if has_handshake
@@ -70,7 +70,7 @@ impl Networks {
         for counted in counted(network) {
             *open.entry(counted).or_insert(0) += 1;
         }
-        Some(Place { networks: Arc::clone(self), network: Some(network) })
+        Some(Slot { networks: Arc::clone(self), network: Some(network) })
     }
 
     /// Forgets networks that have begun no handshake lately, until dropped.
@@ -89,7 +89,7 @@ fn counted(network: Network) -> impl Iterator<Item = (Network, usize)> {
     iter::once((network, 1)).chain(around)
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         let Some(network) = self.network else { return };
         let mut open = self.networks.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn each_network_has_its_own_places() {
+    fn each_network_has_its_own_slots() {
         let networks = Networks::new(2, None, Vec::new());
         let _first = networks.enter(addr("192.0.2.1"), false).unwrap();
         let second = networks.enter(addr("::ffff:192.0.2.1"), false).unwrap();
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn all_addresses_of_an_ipv6_network_share_its_places() {
+    fn all_addresses_of_an_ipv6_network_share_its_slots() {
         let networks = Networks::new(1, None, Vec::new());
         let _one = networks.enter(addr("2001:db8::1"), false).unwrap();
         assert!(networks.enter(addr("2001:db8::ffff:0:0:2"), false).is_none());
@@ -146,15 +146,15 @@ mod tests {
     fn nothing_is_kept_of_a_network_that_has_left() {
         let networks = Networks::new(1, None, Vec::new());
         for last in 0..=255 {
-            let place = networks.enter(IpAddr::from([192, 0, 2, last]), false).unwrap();
+            let slot = networks.enter(IpAddr::from([192, 0, 2, last]), false).unwrap();
             assert!(networks.enter(IpAddr::from([192, 0, 2, last]), false).is_none());
-            drop(place);
+            drop(slot);
         }
         assert!(networks.open.lock().unwrap().is_empty());
     }
 
     #[test]
-    fn a_site_has_no_more_than_a_few_networks_worth_of_places() {
+    fn a_site_has_no_more_than_a_few_networks_worth_of_slots() {
         let networks = Networks::new(2, None, Vec::new());
         let enter = |addr: String| networks.enter(addr.parse().unwrap(), false);
         let held: Vec<_> = (0..10).filter_map(|n| enter(format!("2001:db8:1:{n:x}::1"))).collect();

@@ -7,22 +7,15 @@
 //! What is served is any `AsyncRead + AsyncWrite`: a TCP stream, or TLS over one. The connection closes at once where its
 //! network has too many already.
 
+mod http1;
 mod http2;
 
-use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
-use hyper::Request;
-use hyper::body::{Body, Incoming};
-use hyper::header::{CONNECTION, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper::server::conn::http1 as hyper_http1;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
@@ -32,10 +25,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::clock::{Clock, Spread};
-use super::networks::{Networks, Place};
-use super::service::{RateRefusals, Service};
+use super::networks::{Networks, Slot};
+use super::send_buffer;
+use super::service::Service;
 use super::tls::{HandshakeError, Tls};
-use super::unsent;
 use super::wire::{self, Opening, Spoken, Wire};
 use crate::config;
 use crate::telemetry::Part;
@@ -89,7 +82,7 @@ pub async fn serve(
     config: config::Server,
     (accepting, stop): (Part, oneshot::Receiver<()>),
 ) {
-    unsent::bound(&listener);
+    send_buffer::bound(&listener);
     let connections = Arc::new(Connections::new(service, entrance, &config));
     let stopping = async {
         let _ = stop.await;
@@ -111,9 +104,9 @@ pub async fn serve(
 struct Connections {
     service: Arc<Service>,
     entrance: Entrance,
-    http1: http1::Builder,
+    http1: hyper_http1::Builder,
     /// For when few places are free: less time for a request's head.
-    http1_hurried: http1::Builder,
+    http1_hurried: hyper_http1::Builder,
     http2: http2::Builder,
     slots: Arc<Semaphore>,
     /// With fewer free, idle connections are closed early.
@@ -133,7 +126,7 @@ struct Connections {
 impl Connections {
     fn new(service: Arc<Service>, entrance: Entrance, config: &config::Server) -> Self {
         // Without a timer hyper has no timeouts at all.
-        let mut http1 = http1::Builder::new();
+        let mut http1 = hyper_http1::Builder::new();
         http1.timer(Clock).header_read_timeout(config.header_timeout).max_buf_size(config.header_max_bytes);
         let mut http1_hurried = http1.clone();
         http1_hurried.header_read_timeout(config.header_timeout.min(IDLE_WHEN_SCARCE));
@@ -196,7 +189,7 @@ impl Connections {
         }
     }
 
-    async fn run(self: Arc<Self>, stream: TcpStream, peer: IpAddr, held: (OwnedSemaphorePermit, Option<Place>)) {
+    async fn run(self: Arc<Self>, stream: TcpStream, peer: IpAddr, held: (OwnedSemaphorePermit, Option<Slot>)) {
         let connections = &self.service.metrics().http_connections;
         connections.inc();
         let served = match &self.entrance.tls {
@@ -289,59 +282,6 @@ impl Connections {
     /// Whether few places are free.
     fn is_scarce(&self) -> bool {
         self.slots.available_permits() < self.slots_scarce
-    }
-
-    /// Serves HTTP/1 until the connection ends, or is idle: then the stream comes back.
-    async fn serve_http1<S>(&self, wire: Wire<S>, peer: IpAddr) -> Result<Option<Wire<S>>, hyper::Error>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let activity = wire.activity();
-        let refused = RateRefusals::default();
-        let respond = |request: Request<Incoming>| {
-            let (service, activity, refused) = (&self.service, &activity, &refused);
-            async move {
-                activity.asked();
-                let has_body = !request.body().is_end_stream();
-                let mut response = service.answer(request, peer).await;
-                if refused.are_too_many_with(&response) {
-                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                }
-                // Of a body that was refused there may be more to come, which is hyper's to deal with.
-                if !has_body || response.status().is_success() {
-                    activity.answered();
-                }
-                Ok::<_, Infallible>(response)
-            }
-        };
-        let http1 = if self.is_scarce() { &self.http1_hurried } else { &self.http1 };
-        let mut connection = http1.serve_connection(TokioIo::new(wire), service_fn(respond));
-        // Polled only when it is woken: the connection is polled several times with each request.
-        let mut watch = FuturesUnordered::from_iter([self.watch(self.spread.next(), false)]);
-        loop {
-            tokio::select! {
-                biased;
-                ended = &mut connection => return ended.map(|()| None),
-                Some(is_closing) = watch.next() => {
-                    if activity.is_idle() {
-                        let parts = connection.into_parts();
-                        return Ok(Some(parts.io.into_inner().reopen(&parts.read_buf)));
-                    }
-                    if is_closing {
-                        std::pin::Pin::new(&mut connection).graceful_shutdown();
-                    }
-                    watch.push(self.watch(LOOK, is_closing));
-                }
-            }
-        }
-    }
-
-    /// Waits `until_look`, or, unless that is known, until connections are to be closed; tells whether they are.
-    async fn watch(&self, until_look: Duration, is_closing: bool) -> bool {
-        tokio::select! {
-            () = sleep(until_look) => is_closing,
-            () = self.closing.cancelled(), if !is_closing => true,
-        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! One request: from its head to its answer, its line in the log and its place in the metrics.
 
+mod head;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,26 +10,24 @@ use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::body::{Body, Bytes};
-use hyper::header::{
-    ACCEPT, ALLOW, CONNECTION, HOST, HeaderMap, HeaderValue, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING,
-};
+use hyper::header::{ALLOW, CONNECTION, HeaderValue, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
-use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::body;
 use super::client::Client;
 use super::endpoint::{Call, Endpoint, Handler, Work};
-use super::error::{Format, Refusal};
+use super::error::Refusal;
 use super::gate::{Gate, Visit};
 use super::reply::Reply;
 use super::request_id::{REQUEST_ID, RequestIds};
+use super::route_metrics::RouteMetrics;
 use super::router::{Found, Route, Router};
-use super::tally::Tally;
 use crate::config;
 use crate::config::https::Https;
 use crate::domain::network::Network;
 use crate::telemetry::Metrics;
+use head::{format_of, is_known, is_well_framed, size_of};
 
 /// Keeps what the rate limits refuse.
 pub trait Record: fmt::Debug + Send + Sync {
@@ -40,7 +40,7 @@ pub trait Record: fmt::Debug + Send + Sync {
 pub struct Service {
     gate: Gate,
     metrics: Arc<Metrics>,
-    tally: Tally,
+    route_metrics: RouteMetrics,
     router: Router,
     record: Box<dyn Record>,
     header_max_bytes: usize,
@@ -69,7 +69,7 @@ impl Service {
     ) -> Self {
         Self {
             gate,
-            tally: Tally::new(Arc::clone(&metrics), &router),
+            route_metrics: RouteMetrics::new(Arc::clone(&metrics), &router),
             metrics,
             router,
             record,
@@ -141,11 +141,11 @@ impl Service {
         // A line for each would fill the disk of whoever is flooded.
         let is_over_limit = visit.is_refused();
         if is_over_limit || !is_framed {
-            self.tally.count(found.route, reply.status, started.elapsed());
+            self.route_metrics.count(found.route, reply.status, started.elapsed());
         } else {
             self.log(found.route, &method, &reply, started.elapsed(), &id);
         }
-        visit.dress(&mut reply.headers);
+        visit.add_headers(&mut reply.headers);
         reply.headers.insert(REQUEST_ID, id);
         if let Some(policy) = &self.transport_security {
             reply.headers.insert(STRICT_TRANSPORT_SECURITY, policy.clone());
@@ -167,7 +167,7 @@ impl Service {
         if let Err(refusal) = visit.admit().await {
             let name = visit.limit_name();
             self.record.limit_hit(name, visit.client.network);
-            if visit.is_news() {
+            if visit.should_log() {
                 tracing::info!(class = name, "a network is over its rate limit");
             }
             return Err(refusal);
@@ -225,7 +225,7 @@ impl Service {
 
     /// The route's path stands for the request's, which may hold anything, addresses and tokens among it.
     fn log(&self, route: Option<&Route>, method: &Method, reply: &Reply, took: Duration, id: &HeaderValue) {
-        let path = self.tally.count(route, reply.status, took);
+        let path = self.route_metrics.count(route, reply.status, took);
         tracing::info!(
             // Extension methods are as long as a client likes, and may say anything.
             method = if is_known(method) { method.as_str() } else { "other" },
@@ -277,12 +277,6 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// As HTTP/2 counts (RFC 9113, section 6.5.2), but for the overhead of each field: HTTP/1 requests, which hyper has bounded
-/// by then, are never over the limit.
-fn size_of(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
-}
-
 fn options(route: &Route) -> Reply {
     let mut reply = Reply::new(StatusCode::NO_CONTENT, Bytes::new());
     reply.headers.insert(ALLOW, route.allow.clone());
@@ -293,55 +287,4 @@ fn options(route: &Route) -> Reply {
 fn transport_security(config: &Https) -> Option<HeaderValue> {
     config.certificate.as_ref()?;
     HeaderValue::try_from(format!("max-age={}", config.hsts_max_age?.as_secs())).ok()
-}
-
-/// Whether the request says one host that it is for, and frames its body in a way that everybody before the service has read
-/// alike (RFC 9112, sections 3.2 and 6.1).
-fn is_well_framed(headers: &HeaderMap) -> bool {
-    let mut hosts = headers.get_all(HOST).iter();
-    let host = hosts.next().filter(|_| hosts.next().is_none());
-    let has_host = host.is_some_and(|host| host.is_empty() || is_host(host));
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let is_plain = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
-    has_host && is_plain && codings.next().is_none()
-}
-
-/// Whether it is a name or an address, with or without a port, and nothing before it. Nearly all are plain names, for which
-/// nothing is allocated.
-fn is_host(host: &HeaderValue) -> bool {
-    let bytes = host.as_bytes();
-    let name = bytes.iter().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-')).count();
-    let is_plain = match bytes.get(name..) {
-        None | Some([]) => true,
-        Some([b':', port @ ..]) => port.iter().all(u8::is_ascii_digit),
-        Some(_) => false,
-    };
-    is_plain || (!bytes.contains(&b'@') && Authority::try_from(bytes).is_ok())
-}
-
-fn is_known(method: &Method) -> bool {
-    [
-        Method::GET,
-        Method::HEAD,
-        Method::POST,
-        Method::PUT,
-        Method::PATCH,
-        Method::DELETE,
-        Method::OPTIONS,
-        Method::TRACE,
-        Method::CONNECT,
-    ]
-    .contains(method)
-}
-
-/// Problem details for those who ask for them by name.
-fn format_of(headers: &HeaderMap) -> Format {
-    let mut accepted =
-        headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
-    let asks = accepted.any(|media| {
-        let mut parts = media.split(';').map(str::trim);
-        let named = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/problem+json"));
-        named && !parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
-    });
-    if asks { Format::Problem } else { Format::Envelope }
 }

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::error::Refusal;
 use super::service::Service;
-use super::stall::Stall;
+use super::write_deadline::WriteDeadline;
 use activity::Activity;
 
 pub(super) use refusal::not_tls;
@@ -38,7 +38,7 @@ pub struct Wire<S> {
     sent: usize,
     /// Whether the stream has taken a part of what was to be written: what comes next is the rest.
     is_midway: bool,
-    stall: Stall,
+    stall: WriteDeadline,
 }
 
 /// Which HTTP is spoken on a connection, as far as is known before its first byte.
@@ -67,7 +67,7 @@ impl<S> Wire<S> {
     /// A stream for one connection.
     pub fn new(stream: S, service: Arc<Service>, spoken: Spoken) -> Self {
         let (ahead, refusal) = (Vec::new(), Vec::new());
-        let stall = Stall::new(service.write_timeout());
+        let stall = WriteDeadline::new(service.write_timeout());
         Self { stream, service, activity: Arc::default(), ahead, spoken, refusal, sent: 0, is_midway: false, stall }
     }
 

@@ -265,7 +265,9 @@ async fn requests_under_way_are_answered_over_tls_when_it_stops() {
         .env("ROLLCALL__SERVER__TLS_CERT_FILE", files.certificate.to_str().unwrap())
         .env("ROLLCALL__SERVER__TLS_KEY_FILE", files.key.to_str().unwrap())
         .env("ROLLCALL__HASHING__COST", "10")
-        .env("ROLLCALL__HASHING__LANES", "1");
+        .env("ROLLCALL__HASHING__LANES", "1")
+        // However slow the machine is, none of them is refused.
+        .env("ROLLCALL__HASHING__MAX_WAIT_MS", "60000");
     let service = start.ready().await;
     assert_eq!(service.program.stdout(), format!("listening on https://{}\n", service.addr));
     let connect = async || {

@@ -59,9 +59,9 @@ fn by_cost(
     chart.configure_mesh().x_desc("cost").y_desc("logins/s").draw()?;
     let [mark, color] = COLORS;
     chart.draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)).point_size(3))?;
-    let wished = [first.0, last.0].map(|cost| (cost, wishes.rate()));
+    let target = [first.0, last.0].map(|cost| (cost, wishes.rate()));
     chart
-        .draw_series(LineSeries::new(wished, mark.stroke_width(1)))?
+        .draw_series(LineSeries::new(target, mark.stroke_width(1)))?
         .label(format!("{} logins/s wished", wishes.rate()))
         .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], mark.stroke_width(1)));
     if let Some(cost) = wishes.best_cost(best) {

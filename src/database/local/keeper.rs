@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::sleep;
 
-use super::server::{Place, Server};
+use super::server::{ClusterDir, Server};
 use super::{LocalError, START_TIMEOUT};
 use crate::telemetry::Counter;
 
@@ -23,7 +23,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn start(place: Place, server: Server, restarts: Counter) -> Self {
+    pub(super) fn start(place: ClusterDir, server: Server, restarts: Counter) -> Self {
         let (stop, stopped) = oneshot::channel();
         Self { stop, task: tokio::spawn(keep(place, server, restarts, stopped)) }
     }
@@ -36,7 +36,7 @@ impl Keeper {
 }
 
 async fn keep(
-    place: Place,
+    place: ClusterDir,
     mut server: Server,
     restarts: Counter,
     mut stopped: oneshot::Receiver<()>,
@@ -56,7 +56,7 @@ async fn keep(
 }
 
 /// Starts the server, as often as it takes; `None` where that is not wanted any more.
-async fn restart(place: &Place, stopped: &mut oneshot::Receiver<()>) -> Option<Server> {
+async fn restart(place: &ClusterDir, stopped: &mut oneshot::Receiver<()>) -> Option<Server> {
     let mut pause = FIRST_PAUSE;
     loop {
         // Waited for to its end: a start that is under way leaves a server that must be known.
@@ -85,7 +85,7 @@ async fn restart(place: &Place, stopped: &mut oneshot::Receiver<()>) -> Option<S
 }
 
 /// Waits until `server` accepts connections, which it may not do before it has recovered what it had not written.
-async fn is_up(place: &Place, mut server: Server) -> Result<Server, LocalError> {
+async fn is_up(place: &ClusterDir, mut server: Server) -> Result<Server, LocalError> {
     let accepted = tokio::select! {
         accepted = place.accepts(START_TIMEOUT) => accepted,
         () = server.ended() => Err("it ended".to_owned()),

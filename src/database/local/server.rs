@@ -36,7 +36,7 @@ const NO_FOLLOW: i32 = (OFlags::NOFOLLOW.bits() | OFlags::NONBLOCK.bits()) as i3
 
 /// Where a cluster lies.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct ClusterDir {
     /// The service's data directory.
     pub(super) dir: PathBuf,
     /// The server's.
@@ -57,7 +57,7 @@ pub(super) struct Server {
 
 impl Server {
     /// The server that a killed service left, if one runs here.
-    pub(super) fn adopt(place: &Place) -> Option<Self> {
+    pub(super) fn adopt(place: &ClusterDir) -> Option<Self> {
         Some(Self { process: place.running()?, exit: None, is_left: false })
     }
 
@@ -110,7 +110,7 @@ impl Drop for Server {
     }
 }
 
-impl Place {
+impl ClusterDir {
     /// The place below a data directory that there is.
     pub(super) fn of(data_dir: &Path) -> io::Result<Self> {
         let dir = fs::canonicalize(data_dir)?;

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::inbox::Lookups;
+use super::store::{AccountsByEmail, Insert, ReplaceHash, UsersById};
 use super::types::email::Email;
 use super::types::name::Name;
 use super::types::{Account, User};
-use crate::actors::{self, CallError, Cell, Current};
+use crate::actors::batcher::Batcher;
+use crate::actors::{CallError, Cell};
 use crate::crypto::pseudonym::Pseudonyms;
 use crate::database::statements::Unavailable;
 use crate::domain::network::Network;
@@ -23,9 +23,10 @@ pub(super) const GRACE: Duration = Duration::from_millis(500);
 /// Finds and stores users.
 #[derive(Debug, Clone)]
 pub struct UserHandle {
-    pub(super) actor: Current<Msg>,
-    pub(super) lookups: Arc<Lookups>,
-    pub(super) timeout: Duration,
+    pub(super) by_id: Batcher<UsersById>,
+    pub(super) by_email: Batcher<AccountsByEmail>,
+    pub(super) inserts: Batcher<Insert>,
+    pub(super) hashes: Batcher<ReplaceHash>,
     pub(super) pseudonyms: Arc<Pseudonyms>,
 }
 
@@ -68,7 +69,7 @@ impl UserHandle {
     /// # Errors
     /// [`UserError::Unavailable`], [`UserError::Call`].
     pub async fn find_by_id(&self, id: Uuid) -> Result<Option<User>, UserError> {
-        self.lookups.ids.find(id, || self.tell()).await
+        self.by_id.ask(id).await
     }
 
     /// The account of this address.
@@ -76,15 +77,7 @@ impl UserHandle {
     /// # Errors
     /// [`UserError::Unavailable`], [`UserError::Call`].
     pub async fn find_by_email(&self, email: Email) -> Result<Option<Account>, UserError> {
-        self.lookups.emails.find(email, || self.tell()).await
-    }
-
-    /// Tells the actor of the first lookup of those that will have gathered when it comes to them. Where there is no actor,
-    /// the next one looks for itself.
-    fn tell(&self) {
-        if let Some(actor) = self.actor.load() {
-            let _ = actor.cast(Msg::Gathered);
-        }
+        self.by_email.ask(email).await
     }
 
     /// Stores a new user; the table's UNIQUE constraint alone decides who comes first.
@@ -96,7 +89,7 @@ impl UserHandle {
         let id = Uuid::new_v4();
         let told = self.told(&email, network);
         let row = NewRow { id, name: name.clone(), email: email.clone(), password_hash, told };
-        let created_at = self.actor.call(self.timeout, |reply| Msg::Insert(row, reply)).await??;
+        let created_at = self.inserts.ask(row).await?;
         Ok(User { id, name, email, created_at })
     }
 
@@ -107,8 +100,7 @@ impl UserHandle {
     /// [`UserError::Unavailable`], [`UserError::Call`].
     pub async fn replace_hash(&self, account: Account, new: PasswordHash, network: Network) -> Result<(), UserError> {
         let Account { user, password_hash: old } = account;
-        let hash = NewHash { id: user.id, old, new, told: self.told(&user.email, network) };
-        self.actor.call(self.timeout, |reply| Msg::ReplaceHash(hash, reply)).await?
+        self.hashes.ask(NewHash { id: user.id, old, new, told: self.told(&user.email, network) }).await
     }
 
     fn told(&self, email: &Email, network: Network) -> Told {
@@ -118,21 +110,8 @@ impl UserHandle {
     /// The actor itself, for supervision from outside.
     #[must_use]
     pub fn cell(&self) -> Option<Cell> {
-        self.actor.cell()
+        self.by_id.cell()
     }
-}
-
-pub(super) type Reply<T> = actors::Reply<Result<T, UserError>>;
-
-pub(super) enum Msg {
-    /// There are lookups.
-    Gathered,
-    Insert(NewRow, Reply<OffsetDateTime>),
-    ReplaceHash(NewHash, Reply<()>),
-    /// A statement's place is free again, and was missed.
-    Free,
-    /// It is time to look for lookups whose time is over.
-    Sweep,
 }
 
 /// A row to insert.

@@ -1,4 +1,4 @@
-//! All SQL about users: domain values in, domain values out.
+//! All SQL about users: a type for each statement.
 
 use std::collections::HashMap;
 
@@ -7,11 +7,13 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
-use super::handle::{NewHash, NewRow};
-use crate::database::statements::{Connection, Parameter};
-use crate::features::accounts::types::email::Email;
-use crate::features::accounts::types::name::Name;
-use crate::features::accounts::types::{Account, User};
+use super::handle::{NewHash, NewRow, UserError};
+use super::types::email::Email;
+use super::types::name::Name;
+use super::types::{Account, User};
+use crate::actors::batcher::{Statement, align};
+use crate::database::Pool;
+use crate::database::statements::{Connection, Parameter, Statements, Unavailable};
 use crate::hashing::PasswordHash;
 
 const USERS_BY_ID: &str = "SELECT user_id, name, email, created_at FROM users WHERE user_id = ANY($1)";
@@ -36,63 +38,153 @@ const REPLACE_HASH: &str = "WITH replaced AS (
     )
     SELECT audit_append('hash_upgraded', user_id, $4, $5, NULL) FROM replaced";
 
-/// The users behind a connection.
-pub(super) struct Store<'a>(pub(super) Connection<'a>);
+/// The table of users: connections to it, and how statements are sent over them.
+#[derive(Clone)]
+pub(super) struct Users {
+    pub(super) pool: Pool,
+    pub(super) statements: Statements,
+}
 
-impl Store<'_> {
-    /// The users of these ids that exist.
-    pub(super) async fn users_by_id(&self, ids: &[Uuid]) -> Result<Vec<User>, Error> {
-        let rows = self.query(USERS_BY_ID, &[(&ids, Type::UUID_ARRAY)]).await?;
-        Ok(rows.iter().filter_map(|row| readable(user(row))).collect())
+impl Users {
+    async fn run<T>(
+        &self,
+        name: &str,
+        size: usize,
+        statement: impl AsyncFnOnce(Connection<'_>) -> Result<T, Error>,
+    ) -> Result<T, Unavailable> {
+        self.statements.run(&self.pool, name, size, statement).await
     }
+}
 
-    /// The accounts of these addresses that exist.
-    pub(super) async fn accounts_by_email(&self, emails: &[&str]) -> Result<Vec<Account>, Error> {
-        let rows = self.query(ACCOUNTS_BY_EMAIL, &[(&emails, Type::VARCHAR_ARRAY)]).await?;
-        let account = |row| Ok(Account { user: user(row)?, password_hash: PasswordHash(row.try_get(4)?) });
-        Ok(rows.iter().filter_map(|row| readable(account(row))).collect())
+/// Finds users by their ids.
+pub(super) struct UsersById(pub(super) Users);
+
+impl Statement for UsersById {
+    type Key = Uuid;
+    type Value = Option<User>;
+    type Error = UserError;
+
+    async fn run(&self, ids: Vec<Uuid>) -> Vec<Result<Option<User>, UserError>> {
+        let lookup =
+            async |connection: Connection<'_>| connection.query(USERS_BY_ID, &[(&ids, Type::UUID_ARRAY)]).await;
+        let rows = self.0.run("find_by_id", ids.len(), lookup).await;
+        answers(&ids, rows, |row| readable(user(row)), |user| &user.id)
     }
+}
 
-    /// Inserts the rows whose address is free, each with its event, and tells when each of those was made.
-    pub(super) async fn insert(&self, rows: &[&NewRow]) -> Result<HashMap<Uuid, OffsetDateTime>, Error> {
+/// Finds accounts by their addresses.
+pub(super) struct AccountsByEmail(pub(super) Users);
+
+impl Statement for AccountsByEmail {
+    type Key = Email;
+    type Value = Option<Account>;
+    type Error = UserError;
+
+    async fn run(&self, emails: Vec<Email>) -> Vec<Result<Option<Account>, UserError>> {
+        let lookup = async |connection: Connection<'_>| {
+            let texts: Vec<_> = emails.iter().map(Email::as_str).collect();
+            connection.query(ACCOUNTS_BY_EMAIL, &[(&texts, Type::VARCHAR_ARRAY)]).await
+        };
+        let rows = self.0.run("find_by_email", emails.len(), lookup).await;
+        let account = |row: &Row| Ok(Account { user: user(row)?, password_hash: PasswordHash(row.try_get(4)?) });
+        answers(&emails, rows, |row| readable(account(row)), |account| &account.user.email)
+    }
+}
+
+/// What each key is answered: the value of its row, where there is one.
+fn answers<K: Ord, T: Clone>(
+    keys: &[K],
+    rows: Result<Vec<Row>, Unavailable>,
+    read: impl Fn(&Row) -> Option<T>,
+    key: impl Fn(&T) -> &K,
+) -> Vec<Result<Option<T>, UserError>> {
+    match rows {
+        Ok(rows) => align(keys, rows.iter().filter_map(read).collect(), key).into_iter().map(Ok).collect(),
+        Err(error) => keys.iter().map(|_| Err(error.into())).collect(),
+    }
+}
+
+/// Stores new users, each with its event, and says when each of them was made.
+pub(super) struct Insert(pub(super) Users);
+
+impl Statement for Insert {
+    type Key = NewRow;
+    type Value = OffsetDateTime;
+    type Error = UserError;
+
+    async fn run(&self, rows: Vec<NewRow>) -> Vec<Result<OffsetDateTime, UserError>> {
+        // In one order everywhere: two batches with the same addresses in different orders would wait for each other.
+        let mut ordered: Vec<_> = rows.iter().collect();
+        ordered.sort_by(|a, b| a.email.cmp(&b.email));
+        let mut stored = self.insert(&ordered).await;
+        let is_one_at_fault = stored.as_ref().is_err_and(|error| error.for_a_value) && rows.len() > 1;
+        let mut answers = Vec::with_capacity(rows.len());
+        for row in &rows {
+            if is_one_at_fault {
+                // A table that was taken over may refuse what the service does not know of; that is its own row's affair.
+                stored = self.insert(&[row]).await;
+            }
+            answers.push(match &stored {
+                Ok(created) => created.get(&row.id).copied().ok_or(UserError::EmailTaken),
+                Err(error) => Err((*error).into()),
+            });
+        }
+        answers
+    }
+}
+
+impl Insert {
+    /// Inserts the rows whose address is free, and says when each of those was made.
+    async fn insert(&self, rows: &[&NewRow]) -> Result<HashMap<Uuid, OffsetDateTime>, Unavailable> {
         let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
         let names: Vec<_> = rows.iter().map(|row| row.name.as_str()).collect();
         let emails: Vec<_> = rows.iter().map(|row| row.email.as_str()).collect();
         let hashes: Vec<_> = rows.iter().map(|row| row.password_hash.0.as_str()).collect();
         let told_emails: Vec<_> = rows.iter().map(|row| row.told.email.as_deref()).collect();
         let sources: Vec<_> = rows.iter().map(|row| row.told.source.as_deref()).collect();
-        let texts = Type::VARCHAR_ARRAY;
-        let stored = self
-            .query(
-                INSERT,
-                &[
-                    (&ids, Type::UUID_ARRAY),
-                    (&names, texts.clone()),
-                    (&emails, texts.clone()),
-                    (&hashes, texts),
-                    (&told_emails, Type::TEXT_ARRAY),
-                    (&sources, Type::TEXT_ARRAY),
-                ],
-            )
-            .await?;
-        stored.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+        let statement = async |connection: Connection<'_>| {
+            let parameters: [Parameter<'_>; 6] = [
+                (&ids, Type::UUID_ARRAY),
+                (&names, Type::VARCHAR_ARRAY),
+                (&emails, Type::VARCHAR_ARRAY),
+                (&hashes, Type::VARCHAR_ARRAY),
+                (&told_emails, Type::TEXT_ARRAY),
+                (&sources, Type::TEXT_ARRAY),
+            ];
+            let stored = connection.query(INSERT, &parameters).await?;
+            stored.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+        };
+        self.0.run("insert", rows.len(), statement).await
     }
+}
 
-    /// Replaces one hash, with the event of that, unless it is no longer the one that was read.
-    pub(super) async fn replace_hash(&self, hash: &NewHash) -> Result<(), Error> {
-        let (old, new) = (&hash.old.0, &hash.new.0);
-        let parameters: [Parameter<'_>; 5] = [
-            (&hash.id, Type::UUID),
-            (old, Type::VARCHAR),
-            (new, Type::VARCHAR),
-            (&hash.told.email, Type::TEXT),
-            (&hash.told.source, Type::TEXT),
-        ];
-        self.query(REPLACE_HASH, &parameters).await.map(|_| ())
-    }
+/// Replaces a hash, with the event of that, unless it is no longer the one that was read. That is rare, and nobody waits for it:
+/// each goes alone.
+pub(super) struct ReplaceHash(pub(super) Users);
 
-    async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
-        self.0.query(sql, parameters).await
+impl Statement for ReplaceHash {
+    type Key = NewHash;
+    type Value = ();
+    type Error = UserError;
+    const MAX: usize = 1;
+
+    async fn run(&self, hashes: Vec<NewHash>) -> Vec<Result<(), UserError>> {
+        let mut answers = Vec::with_capacity(hashes.len());
+        for hash in &hashes {
+            let statement = async |connection: Connection<'_>| {
+                let (old, new) = (&hash.old.0, &hash.new.0);
+                let parameters: [Parameter<'_>; 5] = [
+                    (&hash.id, Type::UUID),
+                    (old, Type::VARCHAR),
+                    (new, Type::VARCHAR),
+                    (&hash.told.email, Type::TEXT),
+                    (&hash.told.source, Type::TEXT),
+                ];
+                connection.query(REPLACE_HASH, &parameters).await.map(drop)
+            };
+            answers.push(self.0.run("replace_hash", 1, statement).await.map_err(UserError::from));
+        }
+        answers
     }
 }
 

@@ -3,11 +3,11 @@
 
 pub mod log;
 
-use deadpool_postgres::Object;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, IsolationLevel, Transaction};
 
 use super::hits::HitEvent;
+use crate::database::Client;
 use crate::features::audit::chain::{Event, Hash, Head};
 use crate::features::audit::store::log::{EVENT_COLUMNS, event, sealing};
 
@@ -43,14 +43,14 @@ pub(super) struct Batch {
 }
 
 /// What waits: read without a lock, and next to nothing where nothing waits.
-pub(super) async fn waiting(client: &mut Object) -> Result<Waiting, Error> {
+pub(super) async fn waiting(client: &mut Client) -> Result<Waiting, Error> {
     let row = client.query_typed_one(WAITING, &[]).await?;
     Ok(Waiting { count: row.try_get(0)?, oldest: row.try_get(1)? })
 }
 
 /// Seals the first events that nobody has sealed, of all that are committed. Whichever of two events was written first, the
 /// one that is committed first may be sealed first: none is left out for having come late.
-pub(super) async fn seal(client: &mut Object) -> Result<Batch, Error> {
+pub(super) async fn seal(client: &mut Client) -> Result<Batch, Error> {
     // Each statement sees what was committed before it, so the events are read as the last holder of the head left them.
     let transaction = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).start().await?;
     transaction.batch_execute(BEGIN).await?;
@@ -75,7 +75,7 @@ async fn unsealed(transaction: &Transaction<'_>) -> Result<Vec<Event>, Error> {
 }
 
 /// Writes one event for each.
-pub(super) async fn append_hits(client: &mut Object, events: &[HitEvent]) -> Result<(), Error> {
+pub(super) async fn append_hits(client: &mut Client, events: &[HitEvent]) -> Result<(), Error> {
     let classes: Vec<_> = events.iter().map(|event| event.route_class).collect();
     let sources: Vec<_> = events.iter().map(|event| event.source.as_deref()).collect();
     let counts: Vec<_> = events.iter().map(|event| event.count).collect();

@@ -17,7 +17,7 @@ use super::batches::{self, Asked, Batches, FULL, LATE, Resolved, Waiter};
 use super::handle::{ASK_AGAIN, Msg, Reply};
 use super::lease::{self, End};
 use super::lines::Lines;
-use crate::actors::batch::Queue;
+use super::queue::Queue;
 use crate::actors::{Child, Current};
 
 /// Statements of each kind under way at once: while one runs, the next gathers.

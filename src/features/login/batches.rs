@@ -8,8 +8,8 @@ use ractor::ActorRef;
 
 use super::handle::{ASK_AGAIN, AttemptError, AttemptsHandle, Msg, Reply};
 use super::lease::{End, Key, Lease, Outcome};
+use super::queue::Batch;
 use super::store::{Grant, Rules, Store, Verdict};
-use crate::actors::batch::Batch;
 use crate::database::statements::{Connection, Statements};
 use crate::telemetry::Metrics;
 

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use super::handle::{AttemptError, AttemptsHandle, Reply};
-use crate::actors::batch::{Batch, Queue};
+use super::queue::{Batch, Queue};
 use crate::domain::network::Standing;
 
 /// What is counted: an account, as a keyed hash of whatever email was offered, and a network, as another.

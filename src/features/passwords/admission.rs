@@ -43,12 +43,12 @@ impl Admission {
         }
     }
 
-    /// A place among the waiting jobs; or how long the job would have to wait, where that is too long.
-    pub(super) fn admit(self: &Arc<Self>, class: Class, rounds: u64) -> Result<Place, Duration> {
-        let place = Place::waiting(self, class, rounds);
+    /// A permit among the waiting jobs; or how long the job would have to wait, where that is too long.
+    pub(super) fn admit(self: &Arc<Self>, class: Class, rounds: u64) -> Result<Permit, Duration> {
+        let permit = Permit::waiting(self, class, rounds);
         // It is not ahead of itself.
         let wait = self.wait(class, 1, rounds);
-        if self.is_too_long(wait) { Err(wait) } else { Ok(place) }
+        if self.is_too_long(wait) { Err(wait) } else { Ok(permit) }
     }
 
     /// The wait of a job of `class` that came now.
@@ -118,14 +118,14 @@ impl Admission {
 
 /// A job's part in the account, from its admission until it is done, refused or lost.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Permit {
     admission: Arc<Admission>,
     class: Class,
     rounds: u64,
     is_running: bool,
 }
 
-impl Place {
+impl Permit {
     fn waiting(admission: &Arc<Admission>, class: Class, rounds: u64) -> Self {
         admission.waiting(class).fetch_add(rounds, Ordering::Relaxed);
         admission.queued.fetch_add(1, Ordering::Relaxed);
@@ -149,7 +149,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         if self.is_running {
             self.admission.running.fetch_sub(self.rounds, Ordering::Relaxed);
@@ -175,10 +175,10 @@ mod tests {
         Arc::new(Admission::new(engines, max_wait))
     }
 
-    fn running(admission: &Arc<Admission>, cost: Cost) -> Place {
-        let mut place = admission.admit(Class::Stranger, cost.rounds()).unwrap();
-        place.run();
-        place
+    fn running(admission: &Arc<Admission>, cost: Cost) -> Permit {
+        let mut permit = admission.admit(Class::Stranger, cost.rounds()).unwrap();
+        permit.run();
+        permit
     }
 
     #[test]
@@ -201,10 +201,10 @@ mod tests {
             // Each start measures the kernel anew.
             let expected = f64::from(room) * admission.engines.rounds_per_second() as f64 / rate as f64;
             let crowd: Vec<_> = (0..256).map(|_| admission.admit(Class::Stranger, cost.rounds())).collect();
-            let admitted = crowd.iter().filter(|place| place.is_ok()).count();
+            let admitted = crowd.iter().filter(|permit| permit.is_ok()).count();
             let (least, most) = (expected * 0.9 - 1.0, expected * 1.1 + f64::from(lanes) + 1.0);
             assert!((least..most).contains(&(admitted as f64)), "{admitted} of 256, with room for {expected}");
-            let refused = crowd.iter().find_map(|place| place.as_ref().err()).unwrap();
+            let refused = crowd.iter().find_map(|permit| permit.as_ref().err()).unwrap();
             assert!(admission.is_too_long(*refused), "{refused:?}");
         }
     }
@@ -241,8 +241,8 @@ mod tests {
         let rounds = Cost::new(12).unwrap().rounds();
         let _busy = [running(&admission, Cost::LOWEST), running(&admission, Cost::LOWEST)];
         let mut storm = Vec::new();
-        while let Ok(place) = admission.admit(Class::Stranger, rounds) {
-            storm.push(place);
+        while let Ok(permit) = admission.admit(Class::Stranger, rounds) {
+            storm.push(permit);
         }
         let refused = admission.estimate(Class::Stranger);
         let calm = admission.estimate(Class::Known);

@@ -86,7 +86,7 @@ impl HasherHandle {
     pub async fn hash(&self, password: Password) -> Result<PasswordHash, HasherError> {
         let mut salt = Salt::default();
         getrandom::fill(&mut salt).map_err(|_| HasherError::Failed)?;
-        let job = engine::Job { password: password.into_inner(), salt, cost: self.cost, as_long_as: self.cost };
+        let job = engine::Job { password: password.into_inner(), salt, cost: self.cost, pad_to: self.cost };
         let digest = self.compute(Class::Hash, job, Begun::default()).await?;
         Ok(PasswordHash(Mcf::new(self.cost, salt, digest).encode()))
     }
@@ -152,7 +152,7 @@ impl HasherHandle {
         };
         let (cost, salt) = hash.as_ref().map_or((self.cost, Salt::default()), |hash| (hash.cost, hash.salt));
         // Or else a hash of a lower cost would tell by its time that the account exists.
-        let job = engine::Job { password: password.into_inner(), salt, cost, as_long_as: self.cost.max(cost) };
+        let job = engine::Job { password: password.into_inner(), salt, cost, pad_to: self.cost.max(cost) };
         // While the hash is computed: said before or after, it would add to the time, and tell that the account exists.
         let tell = async { unusable.into_iter().for_each(Unusable::tell) };
         let (digest, ()) = tokio::join!(self.compute(class, job, begun), tell);
@@ -166,10 +166,10 @@ impl HasherHandle {
     }
 
     async fn compute(&self, class: Class, job: engine::Job, begun: Begun) -> Result<Digest, HasherError> {
-        let place = self.admission.admit(class, job.rounds()).map_err(|wait| self.busy(wait))?;
+        let permit = self.admission.admit(class, job.rounds()).map_err(|wait| self.busy(wait))?;
         let timeout = self.max_wait + COMPUTE_TIMEOUT;
         let send = |reply| {
-            let msg = Msg { job, begun, arrived: Instant::now(), place, reply: Some(reply) };
+            let msg = Msg { job, begun, arrived: Instant::now(), permit, reply: Some(reply) };
             dispatch(class, msg, self.max_wait)
         };
         self.factory.call(timeout, send).await?

@@ -13,7 +13,7 @@ use ractor::factory::{
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
-use super::admission::Place;
+use super::admission::Permit;
 use super::handle::{Class, HasherError};
 use super::queue::Waiting;
 use super::verification::Begun;
@@ -70,7 +70,7 @@ fn arguments(engines: &Engines, config: &config::Hashing, metrics: &Arc<Metrics>
         .build()
 }
 
-/// Has every reason for a refusal told with its count, those that have not occurred too.
+/// Creates one counter per refusal reason, so that unused ones are exported as 0.
 fn count_from_zero(metrics: &Metrics) {
     for reason in [BUSY_DEADLINE, BUSY_FULL, BUSY_LATE, BUSY_STOPPING] {
         metrics.hash_refusals.with_label_values(&[reason]);
@@ -82,7 +82,7 @@ pub(crate) struct Msg {
     pub(super) job: engine::Job,
     pub(super) begun: Begun,
     pub(super) arrived: Instant,
-    pub(super) place: Place,
+    pub(super) permit: Permit,
     /// Taken by whoever answers.
     pub(super) reply: Option<RpcReplyPort<Result<Digest, HasherError>>>,
 }
@@ -154,14 +154,14 @@ impl Worker for Hasher {
         Job { key, msg, .. }: Job<Class, Msg>,
         (): &mut (),
     ) -> Result<Class, ActorProcessingErr> {
-        let Msg { job, begun, arrived, mut place, reply: Some(reply) } = msg else { return Ok(key) };
+        let Msg { job, begun, arrived, mut permit, reply: Some(reply) } = msg else { return Ok(key) };
         self.metrics.hash_wait.observe(seconds(arrived.elapsed()));
-        place.run();
+        permit.run();
         begun.set();
         let started = Instant::now();
         let digest = self.engines.submit(job).await;
         self.metrics.hash_duration.observe(seconds(started.elapsed()));
-        drop(place);
+        drop(permit);
         let _ = reply.send(digest.map_err(|_| HasherError::Failed));
         Ok(key)
     }

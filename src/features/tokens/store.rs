@@ -4,14 +4,13 @@ mod resealing;
 
 use std::time::Duration;
 
-use deadpool_postgres::{Object, Pool, Transaction};
 use serde_json::{Value, json};
 use thiserror::Error;
 use time::OffsetDateTime;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, GenericClient, Row};
 
-use crate::database::root_cause;
+use crate::database::{Client, Pool, Transaction, root_cause};
 use crate::domain::timestamp::rfc3339_millis;
 use crate::features::tokens::signing_key::{NewKey, Sealed, StoredKey};
 
@@ -181,7 +180,7 @@ impl KeyStore {
         .await
     }
 
-    async fn client(&self) -> Result<Object, KeyStoreError> {
+    async fn client(&self) -> Result<Client, KeyStoreError> {
         self.pool.get().await.map_err(|error| KeyStoreError::Failed(root_cause(&error)))
     }
 
@@ -204,7 +203,7 @@ impl serde::Serialize for Instant {
     }
 }
 
-async fn begin(client: &mut Object) -> Result<Transaction<'_>, Error> {
+async fn begin(client: &mut Client) -> Result<Transaction<'_>, Error> {
     let change = client.transaction().await?;
     change.batch_execute(LOCK).await?;
     Ok(change)

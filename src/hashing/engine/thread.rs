@@ -191,7 +191,7 @@ impl Shared {
         let started = Instant::now();
         let digest = calibration::by_crate(job.password.as_bytes(), &job.salt, job.cost);
         // Costs c, c+1, … to d-1 make 2^d - 2^c rounds: the padding.
-        for cost in (job.cost.log_rounds()..job.as_long_as.log_rounds()).filter_map(|cost| Cost::new(cost).ok()) {
+        for cost in (job.cost.log_rounds()..job.pad_to.log_rounds()).filter_map(|cost| Cost::new(cost).ok()) {
             let _ = hint::black_box(calibration::by_crate(job.password.as_bytes(), &job.salt, cost));
         }
         let _ = reply.send(digest);

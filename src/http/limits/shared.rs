@@ -4,7 +4,7 @@
 //! time at which its bucket is full again and expires then. Its name has the network's pseudonym, not the address.
 //!
 //! There is a connection, or there is none. A call that fails or is late drops it, and from then on every request is
-//! counted by its replica alone, at once, until [`Shared::tend`] has a connection again on which a token could be taken.
+//! counted by its replica alone, at once, until [`Shared::run`] has a connection again on which a token could be taken.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -85,13 +85,13 @@ pub struct Shared {
     fallbacks: Counter,
 }
 
-/// The connection, and the how manieth it is: a late failure on an earlier one is no news of this.
+/// The current connection and its number: a failure reported late by an older one must not drop it.
 #[derive(Default)]
 struct Link {
     number: u64,
     connection: Option<MultiplexedConnection>,
-    /// Its loss has been told since it was last there.
-    is_told: bool,
+    /// Its loss has been logged since it was last there.
+    is_logged: bool,
 }
 
 impl std::fmt::Debug for Shared {
@@ -151,7 +151,7 @@ impl Shared {
         match self.call(&mut connection, class, &key, rate).await {
             Ok(decision) => Some(decision),
             Err(error) => {
-                self.lose(number, &error);
+                self.mark_lost(number, &error);
                 self.pass()
             }
         }
@@ -181,12 +181,12 @@ impl Shared {
     pub async fn open(&self) {
         if let Err(error) = self.connect().await {
             let number = self.link.read().unwrap_or_else(PoisonError::into_inner).number;
-            self.lose(number, &error);
+            self.mark_lost(number, &error);
         }
     }
 
     /// Keeps a connection as well as can be, until dropped.
-    pub async fn tend(&self) {
+    pub async fn run(&self) {
         loop {
             sleep(LOOK).await;
             let (number, connection) = {
@@ -199,7 +199,7 @@ impl Shared {
                 None => self.connect().await,
             };
             if let Err(error) = looked {
-                self.lose(number, &error);
+                self.mark_lost(number, &error);
             }
         }
     }
@@ -217,7 +217,7 @@ impl Shared {
         let mut connection = timeout(2 * CONNECT_TIMEOUT, connecting).await.map_err(|_| Lost::Late)??;
         self.probe(&mut connection).await?;
         let mut link = self.link.write().unwrap_or_else(PoisonError::into_inner);
-        *link = Link { number: link.number + 1, connection: Some(connection), is_told: false };
+        *link = Link { number: link.number + 1, connection: Some(connection), is_logged: false };
         drop(link);
         self.up.set(1);
         tracing::info!("Redis answers: limits count for all replicas together");
@@ -230,16 +230,16 @@ impl Shared {
         self.call(connection, "probe", "", rate).await.map(drop)
     }
 
-    fn lose(&self, number: u64, error: &Lost) {
+    fn mark_lost(&self, number: u64, error: &Lost) {
         let mut link = self.link.write().unwrap_or_else(PoisonError::into_inner);
         if link.number != number {
             return;
         }
         link.connection = None;
-        let is_told = std::mem::replace(&mut link.is_told, true);
+        let is_logged = std::mem::replace(&mut link.is_logged, true);
         drop(link);
         self.up.set(0);
-        if !is_told {
+        if !is_logged {
             tracing::warn!(%error, "Redis is lost: until it is back, limits count on this replica alone");
         }
     }

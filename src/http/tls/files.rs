@@ -29,17 +29,35 @@ pub struct PairError {
     flaw: Flaw,
 }
 
-/// What tells one state of both files from the next: when, how long and which. A file that is away has nothing to tell.
-type Stamp = [Option<(i64, i64, i64, i64, u64, u64)>; 2];
+/// Fingerprints of both files; `None` for a missing one.
+type Stamps = [Option<Stamp>; 2];
+
+/// Fingerprint of a file: times in seconds and nanoseconds, size in bytes, inode.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamp {
+    modified: [i64; 2],
+    changed: [i64; 2],
+    size: u64,
+    inode: u64,
+}
+
+/// What was wrong at the last look.
+#[derive(Debug, PartialEq, Eq)]
+enum Doubt {
+    None,
+    /// Seen once: the files may be half written.
+    Seen(String),
+    /// Seen again, and logged.
+    Logged(String),
+}
 
 /// A pair of files.
 #[derive(Debug)]
 pub(super) struct Pair {
     files: Files,
     /// Of the pair in service.
-    stamp: Stamp,
-    /// What was wrong at the last look, and whether it has been told.
-    doubt: Option<(String, bool)>,
+    stamps: Stamps,
+    doubt: Doubt,
 }
 
 impl Pair {
@@ -49,9 +67,9 @@ impl Pair {
     /// [`PairError`], also where the certificate does not hold now.
     pub(super) fn open(files: &Files) -> Result<(Self, Certificate), PairError> {
         // Taken before reading: what changes meanwhile is seen at the next look.
-        let stamp = stamp(files);
+        let stamps = stamps(files);
         let certificate = read(files, OffsetDateTime::now_utc())?;
-        Ok((Self { files: files.clone(), stamp, doubt: None }, certificate))
+        Ok((Self { files: files.clone(), stamps, doubt: Doubt::None }, certificate))
     }
 
     /// Looks at the files every `pause`, and at once when told to, until dropped.
@@ -80,32 +98,29 @@ impl Pair {
 
     fn look(&mut self, served: &Served, is_told_to: bool) {
         served.tell_expiry(OffsetDateTime::now_utc());
-        let stamp = stamp(&self.files);
-        if stamp == self.stamp && !is_told_to {
-            self.doubt = None;
+        let stamps = stamps(&self.files);
+        if stamps == self.stamps && !is_told_to {
+            self.doubt = Doubt::None;
             return;
         }
         match read(&self.files, OffsetDateTime::now_utc()) {
             Ok(certificate) => {
                 served.put(certificate);
-                self.stamp = stamp;
-                self.doubt = None;
+                self.stamps = stamps;
+                self.doubt = Doubt::None;
             }
             Err(error) => self.doubt(served, error.to_string(), is_told_to),
         }
     }
 
     fn doubt(&mut self, served: &Served, error: String, is_told_to: bool) {
-        let (is_known, was_told) = match &self.doubt {
-            Some((known, was_told)) => (*known == error, *was_told),
-            None => (false, false),
-        };
-        let tells = is_told_to || (is_known && !was_told);
-        if tells {
+        let is_again = matches!(&self.doubt, Doubt::Seen(seen) if *seen == error);
+        let is_logged = matches!(&self.doubt, Doubt::Logged(logged) if *logged == error);
+        if is_told_to || is_again {
             served.count_failure();
             tracing::warn!("the certificate in service stays: {error}");
         }
-        self.doubt = Some((error, tells || (is_known && was_told)));
+        self.doubt = if is_told_to || is_again || is_logged { Doubt::Logged(error) } else { Doubt::Seen(error) };
     }
 }
 
@@ -125,10 +140,12 @@ fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Flaw> {
     if text.iter().all(u8::is_ascii_whitespace) { Err(Flaw::Empty) } else { Ok(text) }
 }
 
-fn stamp(files: &Files) -> Stamp {
-    let of = |metadata: Metadata| {
-        let (written, changed) = ((metadata.mtime(), metadata.mtime_nsec()), (metadata.ctime(), metadata.ctime_nsec()));
-        (written.0, written.1, changed.0, changed.1, metadata.size(), metadata.ino())
+fn stamps(files: &Files) -> Stamps {
+    let stamp = |metadata: Metadata| Stamp {
+        modified: [metadata.mtime(), metadata.mtime_nsec()],
+        changed: [metadata.ctime(), metadata.ctime_nsec()],
+        size: metadata.size(),
+        inode: metadata.ino(),
     };
-    [&files.certificate, &files.key].map(|path| fs::metadata(path).ok().map(of))
+    [&files.certificate, &files.key].map(|path| fs::metadata(path).ok().map(stamp))
 }

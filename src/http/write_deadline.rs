@@ -13,13 +13,13 @@ const SHARE: usize = 64 * 1024;
 
 /// A client that takes its time: from when nothing more could be written, until it has taken its share.
 #[derive(Debug)]
-pub(super) struct Stall {
+pub(super) struct WriteDeadline {
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     taken: usize,
 }
 
-impl Stall {
+impl WriteDeadline {
     /// A stall that may last for `limit`, and has not begun.
     pub(super) fn new(limit: Duration) -> Self {
         Self { limit, timer: None, taken: 0 }
@@ -60,14 +60,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_stall_lasts_until_its_limit() {
-        let mut stall = Stall::new(Duration::from_millis(1));
+        let mut stall = WriteDeadline::new(Duration::from_millis(1));
         let error = poll_fn(|cx| stall.poll(cx)).await;
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test]
     async fn little_by_little_is_too_little() {
-        let mut stall = Stall::new(Duration::from_millis(1));
+        let mut stall = WriteDeadline::new(Duration::from_millis(1));
         let dripping = poll_fn(|cx| {
             stall.wrote(1);
             stall.poll(cx)
@@ -77,8 +77,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_share_or_the_end_begins_the_time_anew() {
-        for anew in [(|stall: &mut Stall| stall.wrote(SHARE)) as fn(&mut Stall), Stall::end] {
-            let mut stall = Stall::new(NEVER);
+        for anew in [(|stall: &mut WriteDeadline| stall.wrote(SHARE)) as fn(&mut WriteDeadline), WriteDeadline::end] {
+            let mut stall = WriteDeadline::new(NEVER);
             // Begun, and not over at once.
             assert!(timeout(Duration::ZERO, poll_fn(|cx| stall.poll(cx))).await.is_err());
             assert!(stall.timer.is_some());

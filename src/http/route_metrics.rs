@@ -16,7 +16,7 @@ const UNKNOWN: &str = "unknown";
 
 /// Where the service counts its answers.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(super) struct RouteMetrics {
     metrics: Arc<Metrics>,
     routes: Vec<Series>,
 }
@@ -28,7 +28,7 @@ struct Series {
     times: OnceLock<Times>,
 }
 
-impl Tally {
+impl RouteMetrics {
     pub(super) fn new(metrics: Arc<Metrics>, router: &Router) -> Self {
         Self { metrics, routes: std::iter::repeat_with(Series::default).take(router.series()).collect() }
     }
