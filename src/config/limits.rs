@@ -104,7 +104,7 @@ impl Rates {
 
 /// The names of all rates, as the defaults have them: `NAME_per_minute` or `NAME_per_second`, and the time that they are for.
 fn keys() -> impl Iterator<Item = (&'static str, &'static str, Duration)> {
-    DEFAULTS.lines().filter_map(|line| {
+    DEFAULTS.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
         let (name, rest) = line.split_once("_per_")?;
         let unit = rest.split_whitespace().next()?;
         match unit {
