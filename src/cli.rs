@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand};
 use tracing::Level;
 
 use crate::app::{AppError, features};
-use crate::config::{Config, ConfigError, DEFAULTS};
+use crate::config::{Config, ConfigError, DEFAULTS, reference};
 use crate::database::{Database, DatabaseError, migrations};
 use crate::features::audit::store::log::AuditError;
 use crate::features::tokens::store::KeyStoreError;
@@ -51,7 +51,11 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::Wish),
     /// Print every configuration key with its default
-    Defaults,
+    Defaults {
+        /// Print a Markdown document instead, with what each key accepts and means
+        #[arg(long)]
+        markdown: bool,
+    },
 }
 
 /// Why a command failed.
@@ -97,10 +101,10 @@ impl Cli {
     fn execute(self) -> Result<(), CliError> {
         match self.command.unwrap_or(Command::Serve) {
             Command::Openapi => print(&features::openapi_json()?),
-            Command::Defaults => {
+            Command::Defaults { markdown } => {
                 // A file that is given and cannot be read is a mistake here too.
                 self.config.as_deref().map(|file| Config::load(Some(file))).transpose()?;
-                print(DEFAULTS.trim_end())
+                if markdown { print(&reference()?) } else { print(DEFAULTS.trim_end()) }
             }
             Command::Capacity(wishes) => capacity::run(&Config::load(self.config.as_deref())?, &wishes),
             command => {

@@ -11,6 +11,7 @@ mod hashing;
 pub mod https;
 mod layers;
 mod limits;
+mod reference;
 mod sections;
 
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ pub use cors::{Cors, Origins};
 pub use database::{Database, Plans, Statements, Tls};
 pub use hashing::{Hashing, Kernel};
 pub use limits::{Limits, Rate, Rates};
+pub use reference::reference;
 
 /// Shortest `tokens.secret` in bytes: the width of HS256's hash (RFC 7518, section 3.2).
 pub const SECRET_MIN_BYTES: usize = 32;
@@ -248,13 +250,13 @@ impl Config {
         // With a database elsewhere, nothing needs it but what is kept for an authority.
         let is_needed = database.url.is_none() || matches!(server.https.certificate, Some(https::Source::Acme(_)));
         Ok(Self {
-            data_dir: match layers.text("data_dir")? {
-                "" => default_data_dir().or((!is_needed).then(PathBuf::new)).ok_or_else(|| {
+            data_dir: match layers.path("data_dir")? {
+                None => default_data_dir().or((!is_needed).then(PathBuf::new)).ok_or_else(|| {
                     let mend =
                         "must be set: there is neither HOME, XDG_DATA_HOME nor STATE_DIRECTORY to derive it from";
                     layers.refuse("data_dir", mend.to_owned())
                 })?,
-                path => PathBuf::from(path),
+                Some(path) => path,
             },
             server,
             database,

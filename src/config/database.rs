@@ -71,27 +71,15 @@ impl Database {
     pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
         let url = ServerUrl::read(layers, "database.url")?;
         Ok(Self {
-            tls: match layers.text("database.tls")? {
-                "url" if url.as_ref().is_some_and(|url| url.verifies) => Tls::VerifyFull,
-                "url" => Tls::Url,
-                "verify-full" => Tls::VerifyFull,
-                _ => return Err(layers.refuse("database.tls", "must be url or verify-full".into())),
+            tls: match layers.choice("database.tls", &[("url", Tls::Url), ("verify-full", Tls::VerifyFull)])? {
+                Tls::Url if url.as_ref().is_some_and(|url| url.verifies) => Tls::VerifyFull,
+                tls => tls,
             },
-            ca_file: match layers.text("database.ca_file")? {
-                "" => url.as_ref().and_then(|url| url.authorities.clone()),
-                path => Some(PathBuf::from(path)),
-            },
+            ca_file: layers.path("database.ca_file")?.or_else(|| url.as_ref().and_then(|url| url.authorities.clone())),
             url: url.map(|url| url.url),
-            statements: match layers.text("database.statement_mode")? {
-                "named" => Statements::Named,
-                "unnamed" => Statements::Unnamed,
-                _ => return Err(layers.refuse("database.statement_mode", "must be named or unnamed".into())),
-            },
-            plans: match layers.text("database.plans")? {
-                "generic" => Plans::Generic,
-                "auto" => Plans::Auto,
-                _ => return Err(layers.refuse("database.plans", "must be generic or auto".into())),
-            },
+            statements: layers
+                .choice("database.statement_mode", &[("named", Statements::Named), ("unnamed", Statements::Unnamed)])?,
+            plans: layers.choice("database.plans", &[("generic", Plans::Generic), ("auto", Plans::Auto)])?,
             pool_size: layers.number("database.pool_size", 1..=1_000)?,
             pool_kept: layers.number("database.pool_kept", 0..=1_000)?,
             read_batches: layers.number("database.read_batches", 1..=100)?,

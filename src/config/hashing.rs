@@ -40,11 +40,8 @@ pub enum Kernel {
 impl Hashing {
     pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
         Ok(Self {
-            kernel: match layers.text("hashing.kernel")? {
-                "interleaved" => Kernel::Interleaved,
-                "crate" => Kernel::Crate,
-                _ => return Err(layers.refuse("hashing.kernel", "must be interleaved or crate".into())),
-            },
+            kernel: layers
+                .choice("hashing.kernel", &[("interleaved", Kernel::Interleaved), ("crate", Kernel::Crate)])?,
             cost: Cost::new(layers.number("hashing.cost", Cost::LOWEST.log_rounds()..=COST_MAX)?)
                 .map_err(|error| layers.refuse("hashing.cost", error.to_string()))?,
             engines: match layers.number("hashing.engines", 0..=1_024)? {

@@ -72,12 +72,7 @@ pub enum Challenge {
 impl Https {
     pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
         let certificate = source(layers)?;
-        let redirect_addr = match layers.text("server.redirect_addr")? {
-            "off" => None,
-            addr => Some(addr.parse().map_err(|_| {
-                layers.refuse("server.redirect_addr", "must be ADDRESS:PORT, such as 0.0.0.0:80, or off".into())
-            })?),
-        };
+        let redirect_addr = layers.address("server.redirect_addr", "0.0.0.0:80")?;
         if redirect_addr.is_some() && certificate.is_none() {
             let mend = "needs HTTPS to redirect to; set server.tls_cert_file or server.acme_domains, or make it off";
             return Err(layers.refuse("server.redirect_addr", mend.into()));
@@ -100,7 +95,7 @@ impl Https {
 }
 
 fn source(layers: &Layers) -> Result<Option<Source>, ConfigError> {
-    let files = match (path(layers, "server.tls_cert_file")?, path(layers, "server.tls_key_file")?) {
+    let files = match (layers.path("server.tls_cert_file")?, layers.path("server.tls_key_file")?) {
         (None, None) => None,
         (Some(certificate), Some(key)) => Some(Files { certificate, key }),
         (Some(_), None) => {
@@ -136,17 +131,10 @@ fn acme(layers: &Layers) -> Result<Option<Acme>, ConfigError> {
     if contact.as_deref().is_some_and(|contact| !contact.contains('@') || contact.contains(':')) {
         return Err(layers.refuse("server.acme_contact", "must be an email address, or empty".into()));
     }
-    let challenge = match layers.text("server.acme_challenge")? {
-        "tls-alpn-01" => Challenge::TlsAlpn01,
-        "http-01" => Challenge::Http01,
-        _ => return Err(layers.refuse("server.acme_challenge", "must be tls-alpn-01 or http-01".into())),
-    };
-    let ca_file = path(layers, "server.acme_ca_file")?;
+    let challenge = layers
+        .choice("server.acme_challenge", &[("tls-alpn-01", Challenge::TlsAlpn01), ("http-01", Challenge::Http01)])?;
+    let ca_file = layers.path("server.acme_ca_file")?;
     Ok(Some(Acme { domains, contact, directory_url, ca_file, challenge }).filter(|acme| !acme.domains.is_empty()))
-}
-
-fn path(layers: &Layers, key: &str) -> Result<Option<PathBuf>, ConfigError> {
-    Ok(Some(layers.text(key)?).filter(|path| !path.is_empty()).map(PathBuf::from))
 }
 
 /// A host name of letters, digits and hyphens; the last label tells it from an IPv4 address (RFC 1123, section 2.1).

@@ -1,24 +1,26 @@
 //! The layers of configuration, merged: each key's value with where it came from.
 
-use std::collections::BTreeMap;
-use std::fmt::Display;
-use std::io::ErrorKind;
-use std::ops::RangeInclusive;
-use std::path::Path;
-use std::time::Duration;
+mod values;
 
-use secrecy::SecretString;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::Path;
+
 use toml::{Table, Value};
 
 use super::{ConfigError, DEFAULTS, dotenv};
 
 /// The variables of the Python service and the keys they set. `DEBUG` is apart: it is a switch, not a value.
-const SEED_VARIABLES: [(&str, &str); 4] = [
+pub(super) const SEED_VARIABLES: [(&str, &str); 4] = [
     ("DATABASE_URL", "database.url"),
     ("JWT_SECRET", "tokens.secret"),
     ("API_HOST", "server.host"),
     ("API_PORT", "server.port"),
 ];
+/// What `DEBUG` sets, and to what.
+pub(super) const DEBUG_KEY: &str = "telemetry.log_filter";
+pub(super) const DEBUG_FILTER: &str = "rollcall=debug,info";
 /// The origin of what nobody set.
 const DEFAULT: &str = "the default";
 const PREFIX: &str = "ROLLCALL__";
@@ -26,12 +28,11 @@ const PREFIX: &str = "ROLLCALL__";
 /// Read from the working directory, as the Python service does.
 const DOT_ENV: &str = ".env";
 
-/// Longest timeout in milliseconds: a day.
-const MILLIS_MAX: u64 = 86_400_000;
-
 /// Values by `section.key`, each with its origin. The defaults name every key there is and give its type.
 pub(super) struct Layers {
     values: BTreeMap<String, (Value, String)>,
+    /// What each key accepts, in words, once its value has been read.
+    accepted: RefCell<BTreeMap<String, String>>,
 }
 
 impl Layers {
@@ -41,7 +42,7 @@ impl Layers {
         for (key, value) in flatten(parse(DEFAULTS, "the defaults")?) {
             values.insert(key, (value, DEFAULT.to_owned()));
         }
-        Ok(Self { values })
+        Ok(Self { values, accepted: RefCell::default() })
     }
 
     /// All layers, with `file` as the second.
@@ -59,8 +60,7 @@ impl Layers {
                 && !value.starts_with("udp://")
                 && let Some(key) = intended(name, layers.values.keys())
             {
-                let variable = format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"));
-                return Err(ConfigError::UnknownVariable { origin: origin.clone(), variable });
+                return Err(ConfigError::UnknownVariable { origin: origin.clone(), variable: variable(key) });
             }
             if let Some(key) = name.strip_prefix(PREFIX) {
                 layers.set_text(&key.to_lowercase().replace("__", "."), value, origin)?;
@@ -75,16 +75,12 @@ impl Layers {
         if let Some((value, origin)) = variables.get("DEBUG") {
             match value.to_ascii_lowercase().as_str() {
                 "true" | "1" | "yes" | "on" => {
-                    layers.set_text("telemetry.log_filter", "rollcall=debug,info", origin)?;
+                    layers.set_text(DEBUG_KEY, DEBUG_FILTER, origin)?;
                 }
                 "false" | "0" | "no" | "off" | "" => {}
                 _ => {
                     let mend = "is set from DEBUG, which must be True or False".to_owned();
-                    return Err(ConfigError::Value {
-                        key: "telemetry.log_filter".to_owned(),
-                        origin: origin.clone(),
-                        mend,
-                    });
+                    return Err(ConfigError::Value { key: DEBUG_KEY.to_owned(), origin: origin.clone(), mend });
                 }
             }
         }
@@ -125,47 +121,6 @@ impl Layers {
         ConfigError::UnknownKey { key: key.to_owned(), origin: origin.to_owned(), hint }
     }
 
-    /// The string at `key`.
-    pub(super) fn text(&self, key: &str) -> Result<&str, ConfigError> {
-        self.value(key).and_then(Value::as_str).ok_or_else(|| self.refuse(key, "must be a string".to_owned()))
-    }
-
-    /// The string at `key`, where it is not empty.
-    pub(super) fn secret(&self, key: &str) -> Result<Option<SecretString>, ConfigError> {
-        self.text(key).map(|text| (!text.is_empty()).then(|| SecretString::from(text)))
-    }
-
-    /// The items at `key`: of a list of strings, or of one string, which commas separate.
-    pub(super) fn list(&self, key: &str) -> Result<Vec<&str>, ConfigError> {
-        if let Some(items) = self.value(key).and_then(Value::as_array) {
-            let texts = items.iter().map(|item| item.as_str().map(str::trim)).collect::<Option<_>>();
-            return texts.ok_or_else(|| self.refuse(key, "must be a list of strings, or \"a, b\"".to_owned()));
-        }
-        let items = self.text(key)?.split(',').map(str::trim);
-        Ok(items.filter(|item| !item.is_empty()).collect())
-    }
-
-    /// The truth value at `key`.
-    pub(super) fn switch(&self, key: &str) -> Result<bool, ConfigError> {
-        self.value(key).and_then(Value::as_bool).ok_or_else(|| self.refuse(key, "must be true or false".to_owned()))
-    }
-
-    /// The whole number at `key`, within `range`.
-    pub(super) fn number<N>(&self, key: &str, range: RangeInclusive<N>) -> Result<N, ConfigError>
-    where
-        N: TryFrom<i64> + PartialOrd + Display,
-    {
-        let number = self.value(key).and_then(Value::as_integer).and_then(|n| N::try_from(n).ok());
-        number.filter(|n| range.contains(n)).ok_or_else(|| {
-            self.refuse(key, format!("must be a whole number from {} to {}", range.start(), range.end()))
-        })
-    }
-
-    /// The duration at `key`, given in milliseconds.
-    pub(super) fn millis(&self, key: &str) -> Result<Duration, ConfigError> {
-        self.number(key, 1..=MILLIS_MAX).map(Duration::from_millis)
-    }
-
     /// The keys whose values come from `.env`.
     pub(super) fn of_dot_env(&self) -> Vec<String> {
         let ours = self.values.iter().filter(|(_, (_, origin))| origin.ends_with(&format!(" in {DOT_ENV}")));
@@ -182,10 +137,11 @@ impl Layers {
         let origin = self.values.get(key).map_or_else(|| "not set".to_owned(), |(_, origin)| format!("from {origin}"));
         ConfigError::Value { key: key.to_owned(), origin, mend }
     }
+}
 
-    fn value(&self, key: &str) -> Option<&Value> {
-        self.values.get(key).map(|(value, _)| value)
-    }
+/// The environment variable of a key.
+pub(super) fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"))
 }
 
 fn parse(text: &str, origin: &str) -> Result<Table, ConfigError> {

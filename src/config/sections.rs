@@ -80,19 +80,12 @@ impl Audit {
 impl Telemetry {
     pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
         Ok(Self {
-            admin_addr: match layers.text("telemetry.admin_addr")? {
-                "off" => None,
-                addr => Some(addr.parse().map_err(|_| {
-                    layers.refuse("telemetry.admin_addr", "must be ADDRESS:PORT, such as 127.0.0.1:9000, or off".into())
-                })?),
-            },
+            admin_addr: layers.address("telemetry.admin_addr", "127.0.0.1:9000")?,
             admin_is_default: layers.is_default("telemetry.admin_addr"),
-            log_format: match layers.text("telemetry.log_format")? {
-                "auto" => LogFormat::Auto,
-                "text" => LogFormat::Text,
-                "json" => LogFormat::Json,
-                _ => return Err(layers.refuse("telemetry.log_format", "must be auto, text or json".into())),
-            },
+            log_format: layers.choice(
+                "telemetry.log_format",
+                &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)],
+            )?,
             log_filter: match layers.text("telemetry.log_filter")? {
                 "" => None,
                 filter => Some(filter.to_owned()),
@@ -102,10 +95,5 @@ impl Telemetry {
 }
 
 fn disclosure(layers: &Layers, key: &str) -> Result<Disclosure, ConfigError> {
-    match layers.text(key)? {
-        "plain" => Ok(Disclosure::Plain),
-        "hashed" => Ok(Disclosure::Hashed),
-        "none" => Ok(Disclosure::Nothing),
-        _ => Err(layers.refuse(key, "must be plain, hashed or none".into())),
-    }
+    layers.choice(key, &[("plain", Disclosure::Plain), ("hashed", Disclosure::Hashed), ("none", Disclosure::Nothing)])
 }

@@ -49,6 +49,9 @@ async fn a_dotenv_file_counts_where_the_environment_is_silent() {
     let migrate = || home.program(&["migrate", "--config", file.to_str().unwrap()]);
     expect_database(migrate(), 4).await;
     expect_database(migrate().env("DATABASE_URL", &nowhere(5)), 5).await;
+    // The Python service's variables go over the others, wherever each of them stands; an empty one hides that of the file.
+    expect_database(migrate().env("ROLLCALL__DATABASE__URL", &nowhere(5)), 4).await;
+    expect_database(migrate().env("DATABASE_URL", ""), 1).await;
     home.write(".env", &format!("ROLLCALL__DATABASE__URL='{}'\n", nowhere(6)));
     expect_database(migrate(), 6).await;
 }
@@ -348,6 +351,33 @@ async fn help_is_everywhere() {
 async fn the_defaults_are_printed_as_they_are_compiled_in() {
     let exit = Home::new().program(&["defaults"]).run().await;
     assert_eq!((exit.code, exit.stdout.as_str()), (Some(0), include_str!("../../config/rollcall.toml")));
+}
+
+#[tokio::test]
+async fn the_reference_lists_every_key_with_what_it_accepts_and_means() {
+    let exit = Home::new().program(&["defaults", "--markdown"]).run().await;
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    let file = include_str!("../../docs/configuration.md");
+    assert!(exit.stdout == file, "run `rollcall defaults --markdown > docs/configuration.md`");
+    let defaults: toml::Table = include_str!("../../config/rollcall.toml").parse().unwrap();
+    for (name, value) in &defaults {
+        let Some(section) = value.as_table() else {
+            expect_row(file.split("\n## ").find(|part| part.contains(&format!("| `{name}` |"))), name, value);
+            continue;
+        };
+        let part = file.split("\n## ").find(|part| part.starts_with(&format!("`[{name}]`\n")));
+        for (key, value) in section {
+            expect_row(part, key, value);
+        }
+    }
+}
+
+/// Checks that this part of the reference has a row of four filled cells for the key.
+fn expect_row(part: Option<&str>, key: &str, value: &toml::Value) {
+    let row = part.and_then(|part| part.lines().find(|line| line.starts_with(&format!("| `{key}` | `{value}` |"))));
+    let row = row.unwrap_or_else(|| panic!("{key} = {value} is not in docs/configuration.md"));
+    let cells: Vec<_> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+    assert!(cells.len() == 4 && cells.iter().all(|cell| !cell.is_empty()), "{row}");
 }
 
 #[tokio::test]
