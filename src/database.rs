@@ -5,6 +5,7 @@ mod hosts;
 pub(crate) mod lender;
 pub mod local;
 pub mod migrations;
+mod moment;
 mod pool;
 pub(crate) mod statements;
 mod tls;

@@ -1,7 +1,7 @@
 //! The HTTP front end: raw hyper, from the socket to the actors and back.
 //!
-//! [`server`] accepts connections, [`router`] finds what a request wants, one file below [`handlers`] answers it, and
-//! [`reply`] and [`error`] say how an answer and a refusal look. Status codes are known here and nowhere below.
+//! [`server`] accepts connections, [`router`] finds the endpoint of a request, the endpoint's handler answers it, and [`reply`] and
+//! [`error`] say how an answer and a refusal look. Features bring the endpoints; nothing here names one.
 
 pub mod admin;
 pub mod bearer;

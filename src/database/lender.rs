@@ -88,7 +88,7 @@ impl Lender {
 }
 
 /// Whether the server found fault with a value: data exceptions and violated constraints (SQLSTATE classes 22 and 23).
-fn is_of_a_value(error: &Error) -> bool {
+pub(super) fn is_of_a_value(error: &Error) -> bool {
     error.code().is_some_and(|code| matches!(code.code().get(..2), Some("22" | "23")))
 }
 

@@ -25,7 +25,7 @@ struct Migration {
 }
 
 /// All steps, in order.
-const MIGRATIONS: [Migration; 5] = [
+const MIGRATIONS: [Migration; 6] = [
     Migration { version: 1, name: "create_users", sql: include_str!("../../sql/0001_create_users.sql") },
     Migration { version: 2, name: "create_audit_events", sql: include_str!("../../sql/0002_create_audit_events.sql") },
     Migration {
@@ -39,6 +39,7 @@ const MIGRATIONS: [Migration; 5] = [
         name: "bound_login_attempts",
         sql: include_str!("../../sql/0005_bound_login_attempts.sql"),
     },
+    Migration { version: 6, name: "hold_login_attempts", sql: include_str!("../../sql/0006_hold_login_attempts.sql") },
 ];
 
 /// Where steps are recorded.

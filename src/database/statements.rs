@@ -1,14 +1,16 @@
 //! Statements: each is lent a connection for as long as it runs, and counted.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{ClientWrapper, Object, Pool};
+use futures_util::future::join_all;
 use thiserror::Error;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Error, Row};
+use tokio_postgres::{Error, Row, Statement};
 
-use super::lender::{LendError, Lender};
+use super::lender::{LendError, Lender, is_of_a_value};
 use crate::config;
 use crate::telemetry::{Metrics, seconds};
 
@@ -23,23 +25,70 @@ pub(crate) struct Unavailable {
 /// A value, and the type that it has in the statement.
 pub(crate) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
+/// A statement, and what it is given.
+pub(crate) type Call<'a> = (&'a str, &'a [Parameter<'a>]);
+
 /// A connection, and how statements are sent over it.
 pub(crate) struct Connection<'a> {
     client: &'a ClientWrapper,
     mode: config::Statements,
+    timeout: Duration,
+    /// A transaction has begun and not ended.
+    is_open: &'a AtomicBool,
 }
 
 impl Connection<'_> {
     /// Runs one statement.
     pub(crate) async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
-        match self.mode {
-            config::Statements::Unnamed => self.client.query_typed(sql, parameters).await,
-            config::Statements::Named => {
-                let statement = self.client.prepare_cached(sql).await?;
-                let values: Vec<_> = parameters.iter().map(|(value, _)| *value).collect();
-                self.client.query(&statement, &values).await
-            }
+        let prepared = self.prepare(sql).await?;
+        self.send(prepared.as_ref(), (sql, parameters)).await
+    }
+
+    /// Begins a transaction with its first statement, in one round trip. What [`Self::commit`] does not end is rolled back.
+    pub(crate) async fn begin(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
+        // Row locks are held while this process thinks. Of one that stops thinking, the server takes them back.
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = {}",
+            self.timeout.as_millis()
+        );
+        let prepared = self.prepare(sql).await?;
+        self.is_open.store(true, Ordering::Relaxed);
+        // Each is sent when it is first polled.
+        let (opened, rows) = tokio::join!(
+            biased;
+            self.client.batch_execute(&begin),
+            self.send(prepared.as_ref(), (sql, parameters))
+        );
+        opened?;
+        rows
+    }
+
+    /// Ends the transaction with its last statements, in one round trip: one that fails takes all of them back.
+    pub(crate) async fn commit(&self, calls: &[Call<'_>]) -> Result<(), Error> {
+        let mut prepared = Vec::with_capacity(calls.len());
+        for (sql, _) in calls {
+            prepared.push(self.prepare(sql).await?);
         }
+        let writes = calls.iter().zip(&prepared).map(|(call, prepared)| self.send(prepared.as_ref(), *call));
+        // After a statement that failed, this is answered like a ROLLBACK.
+        let (written, ended) = tokio::join!(biased; join_all(writes), self.client.batch_execute("COMMIT"));
+        self.is_open.store(false, Ordering::Relaxed);
+        written.into_iter().collect::<Result<Vec<_>, _>>()?;
+        ended
+    }
+
+    /// The statement by its name, where it may have one.
+    async fn prepare(&self, sql: &str) -> Result<Option<Statement>, Error> {
+        match self.mode {
+            config::Statements::Unnamed => Ok(None),
+            config::Statements::Named => Ok(Some(self.client.prepare_cached(sql).await?)),
+        }
+    }
+
+    async fn send(&self, prepared: Option<&Statement>, (sql, parameters): Call<'_>) -> Result<Vec<Row>, Error> {
+        let Some(statement) = prepared else { return self.client.query_typed(sql, parameters).await };
+        let values: Vec<_> = parameters.iter().map(|(value, _)| *value).collect();
+        self.client.query(statement, &values).await
     }
 }
 
@@ -57,6 +106,7 @@ impl Statements {
         let (lender, metrics) = (Lender::new(config, metrics), Arc::clone(metrics));
         Self { lender, mode: config.statements, timeout: config.timeout, metrics }
     }
+
     /// Gives `statement`, which answers `size` requests, a connection of `pool`, and both together the configured time.
     pub(crate) async fn run<T>(
         &self,
@@ -67,7 +117,16 @@ impl Statements {
     ) -> Result<T, Unavailable> {
         let started = Instant::now();
         self.metrics.batch_size.with_label_values(&[name]).observe(f64::from(u32::try_from(size).unwrap_or(u32::MAX)));
-        let run = async |client: &mut Object| statement(Connection { client, mode: self.mode }).await;
+        let run = async |client: &mut Object| {
+            let is_open = AtomicBool::new(false);
+            let connection = Connection { client, mode: self.mode, timeout: self.timeout, is_open: &is_open };
+            let result = statement(connection).await;
+            // A connection that goes back to its pool goes without a transaction.
+            if is_open.into_inner() && result.as_ref().err().is_none_or(is_of_a_value) {
+                client.batch_execute("ROLLBACK").await?;
+            }
+            result
+        };
         let result = self.lender.lend(pool, self.timeout, run).await;
         self.metrics.statement_duration.with_label_values(&[name]).observe(seconds(started.elapsed()));
         result.map_err(|error| {

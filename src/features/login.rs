@@ -7,6 +7,8 @@ pub mod handle;
 mod known;
 mod lease;
 mod lines;
+mod locked;
+mod policy;
 mod queue;
 mod store;
 
@@ -24,7 +26,7 @@ use crate::telemetry::Metrics;
 use batches::{Batches, FULL, LATE, LOCKED, PAUSED};
 use handle::{AttemptsHandle, GRACE};
 use known::Known;
-use store::Rules;
+use policy::Rules;
 
 /// Builds the handle, and the actor behind it.
 pub(crate) fn build(

@@ -66,10 +66,12 @@ pub enum Work {
     Hashing,
 }
 
+type BodyHandler = dyn Fn(Call, Zeroizing<Vec<u8>>) -> Result<Answered, BodyError> + Send + Sync;
+
 pub(super) enum Handler {
     Plain(Box<dyn Fn(Call) -> Answered + Send + Sync>),
     /// One that reads the body.
-    WithBody(Box<dyn Fn(Call, Zeroizing<Vec<u8>>) -> Result<Answered, BodyError> + Send + Sync>),
+    WithBody(Box<BodyHandler>),
 }
 
 /// An endpoint.

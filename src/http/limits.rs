@@ -50,7 +50,7 @@ pub enum Decision {
 /// The limits of all classes.
 #[derive(Debug)]
 pub struct Limits {
-    limits: Vec<Limit>,
+    all: Vec<Limit>,
     shared: Option<Shared>,
     metrics: Arc<Metrics>,
 }
@@ -94,12 +94,12 @@ impl Limits {
             Some(url) if config.enabled => Some(Shared::new(url, rates.redis_timeout, pseudonyms, metrics)?),
             _ => None,
         };
-        Ok(Self { limits: limits.iter().map(limit).collect(), shared, metrics: Arc::clone(metrics) })
+        Ok(Self { all: limits.iter().map(limit).collect(), shared, metrics: Arc::clone(metrics) })
     }
 
     /// The limit of `class`, where one is in force.
     pub(super) fn position(&self, class: Class) -> Option<usize> {
-        self.limits.iter().position(|limit| limit.name == class.name)
+        self.all.iter().position(|limit| limit.name == class.name)
     }
 
     /// Takes a token of the limit at `at` for a request from `network`, if there is one. Without a limit there always is.
@@ -129,7 +129,7 @@ impl Limits {
 
     /// What can be said of a request before it was asked about.
     pub(super) fn pending(&self, at: Option<usize>) -> Admission<'_> {
-        Admission { limit: at.and_then(|at| self.limits.get(at)), decision: None }
+        Admission { limit: at.and_then(|at| self.all.get(at)), decision: None }
     }
 
     /// Looks for Redis once, so that the first requests are counted there already.
@@ -144,7 +144,7 @@ impl Limits {
         let mut sweeps = interval(SWEEP);
         loop {
             sweeps.tick().await;
-            for limit in &self.limits {
+            for limit in &self.all {
                 limit.buckets.sweep();
                 limit.wide.iter().for_each(Buckets::sweep);
                 limit.news.sweep();
@@ -162,7 +162,7 @@ impl Limits {
 
     /// Sets the gauges.
     pub(super) fn report(&self) {
-        for limit in &self.limits {
+        for limit in &self.all {
             let held = i64::try_from(limit.buckets.held()).unwrap_or(i64::MAX);
             self.metrics.limit_keys.with_label_values(&[limit.name]).set(held);
         }

@@ -65,19 +65,16 @@ impl Router {
         let mut routes: Vec<(&'static str, Route)> = Vec::new();
         for (at, endpoint) in endpoints.iter().enumerate() {
             let series = routes.iter().position(|(_, route)| route.label == endpoint.label).unwrap_or(routes.len());
-            match routes.iter_mut().find(|(path, _)| *path == endpoint.path) {
-                Some((path, route)) => {
-                    let is_twice = route.endpoints.iter().filter_map(|at| endpoints.get(*at));
-                    if is_twice.into_iter().any(|other| other.method == endpoint.method) {
-                        return Err(RouterError::Twice(endpoint.method.clone(), path));
-                    }
-                    route.endpoints.push(at);
+            if let Some((path, route)) = routes.iter_mut().find(|(path, _)| *path == endpoint.path) {
+                let mut others = route.endpoints.iter().filter_map(|at| endpoints.get(*at));
+                if others.any(|other| other.method == endpoint.method) {
+                    return Err(RouterError::Twice(endpoint.method.clone(), path));
                 }
-                None => {
-                    let allow = HeaderValue::from_static("");
-                    let route = Route { label: endpoint.label, series, allow, endpoints: vec![at] };
-                    routes.push((endpoint.path, route));
-                }
+                route.endpoints.push(at);
+            } else {
+                let allow = HeaderValue::from_static("");
+                let route = Route { label: endpoint.label, series, allow, endpoints: vec![at] };
+                routes.push((endpoint.path, route));
             }
         }
         let mut paths = Paths::new();

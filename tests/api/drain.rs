@@ -19,7 +19,7 @@ fn login(n: usize) -> String {
 /// A service whose every password check takes a while, one after the other.
 async fn slow(home: &Home, db: &TestDatabase, cost: &str) -> Service {
     let start = home.serve_on(db).env("ROLLCALL__HASHING__COST", cost).env("ROLLCALL__HASHING__LANES", "1");
-    start.env("ROLLCALL__HASHING__MAX_WAIT_MS", "60000").ready().await
+    start.env("ROLLCALL__HASHING__MAX_WAIT_MS", "600000").ready().await
 }
 
 /// Connections that the service has accepted.

@@ -31,6 +31,7 @@ mod hashing;
 mod http;
 mod keys;
 mod limits;
+mod lockout;
 mod login;
 mod logs;
 mod metrics;

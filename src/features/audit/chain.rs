@@ -24,10 +24,10 @@ use std::str::FromStr;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use thiserror::Error;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::domain::invisible::is_invisible;
+use crate::domain::moment::Moment;
 
 /// Every kind of event.
 pub const KINDS: [&str; 11] = [
@@ -46,8 +46,6 @@ pub const KINDS: [&str; 11] = [
 
 /// The first byte of an encoded event.
 const VERSION: u8 = 1;
-/// Nanoseconds from the Unix epoch to PostgreSQL's.
-const EPOCH: i128 = 946_684_800_000_000_000;
 
 /// Something that happened to an account or a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,22 +102,6 @@ pub struct Sealed {
     pub sequence: i64,
     /// Its hash as it is stored; none where what is stored is no hash.
     pub hash: Option<Hash>,
-}
-
-/// A time as PostgreSQL keeps it: microseconds since 2000-01-01T00:00:00Z. Every value of a row has one, those that no
-/// calendar knows too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment(pub i64);
-
-impl fmt::Display for Moment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nanos = i128::from(self.0) * 1000 + EPOCH;
-        let Ok(time) = OffsetDateTime::from_unix_timestamp_nanos(nanos) else {
-            return write!(f, "{} µs after 2000-01-01T00:00:00Z", self.0);
-        };
-        let (date, hour, minute, second) = (time.date(), time.hour(), time.minute(), time.second());
-        write!(f, "{date}T{hour:02}:{minute:02}:{second:02}.{:06}Z", time.microsecond())
-    }
 }
 
 /// SHA-256 of an event and all before it.
@@ -255,13 +237,6 @@ mod tests {
         }
         assert_eq!(format!("12:+1{}", &hash[2..]).parse::<Head>(), Err(NotAHead));
         assert_eq!(format!("12:é{}", &hash[2..]).parse::<Head>(), Err(NotAHead));
-    }
-
-    #[test]
-    fn every_moment_can_be_printed() {
-        assert_eq!(Moment(0).to_string(), "2000-01-01T00:00:00.000000Z");
-        assert_eq!(Moment(-1).to_string(), "1999-12-31T23:59:59.999999Z");
-        assert!(Moment(i64::MAX).to_string().ends_with("after 2000-01-01T00:00:00Z"));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! beside it; dies only by a panic, and then those who wait are told so at once.
 //!
 //! A login reserves an attempt before its password is checked and resolves it after. PostgreSQL holds the counters, so
-//! that all replicas agree, and admits an attempt only if it and all that are under way could fail without passing a limit.
+//! that all replicas agree; policy.rs admits an attempt only if it and all that are under way could fail without passing a limit.
 //! Where attempts under way alone stand in its way, they may turn out to be valid: it waits for one to end, in process by
 //! being woken, across replicas by asking again.
 
@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-use super::batches::{self, Asked, Batches, FULL, LATE, Resolved, Waiter};
+use super::batches::{self, Asked, Batches, FULL, LATE, LOCKED, Resolved, Waiter};
 use super::handle::{ASK_AGAIN, Msg, Reply};
-use super::lease::{self, End};
+use super::lease::{self, End, Key};
 use super::lines::Lines;
+use super::locked::{Lock, Locked};
 use super::queue::Queue;
 use crate::actors::{Child, Current};
 
@@ -43,6 +44,7 @@ struct State {
     reserves_free: usize,
     resolves_free: usize,
     lines: Lines<Waiter>,
+    locked: Locked,
     ends: Queue<End, Reply<()>>,
     is_ticking: bool,
 }
@@ -74,6 +76,26 @@ impl State {
     }
 }
 
+impl State {
+    /// For how long a login is refused of which the database need not be asked.
+    fn refuses(&self, now: Instant, key: &Key) -> Option<Duration> {
+        // A login may have made it known since.
+        self.locked.refuses(now, key).filter(|_| !self.batches.handle.known.has(key))
+    }
+
+    /// Remembers that an account is locked to strangers, and refuses those who wait.
+    fn remember(&mut self, subject: [u8; 32], lock: Lock) {
+        let now = Instant::now();
+        let until = lock.until;
+        self.locked.remember(now, subject, lock);
+        let (locked, known) = (&self.locked, &self.batches.handle.known);
+        let goes = |key: &Key| locked.refuses(now, key).is_some() && !known.has(key);
+        for waiter in self.lines.clear(&subject, goes) {
+            self.batches.refuse(waiter, LOCKED, until.saturating_duration_since(now));
+        }
+    }
+}
+
 struct AttemptsActor;
 
 impl Actor for AttemptsActor {
@@ -93,6 +115,7 @@ impl Actor for AttemptsActor {
             reserves_free: STATEMENTS,
             resolves_free: STATEMENTS,
             lines: Lines::new(batches.handle.known.clone()),
+            locked: Locked::default(),
             ends: Queue::default(),
             is_ticking: false,
             batches,
@@ -102,18 +125,23 @@ impl Actor for AttemptsActor {
     async fn handle(&self, myself: ActorRef<Msg>, msg: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         match msg {
             Msg::Reserve(key, waiter) => {
-                if let Err(waiter) = state.lines.join(key, waiter) {
+                if let Some(wait) = state.refuses(Instant::now(), &key) {
+                    state.batches.refuse(waiter, LOCKED, wait);
+                } else if let Err(waiter) = state.lines.join(key, waiter) {
                     state.batches.refuse(waiter, FULL, batches::RETRY_AFTER_CROWD);
                 }
             }
             Msg::Resolve(end, reply) => state.ends.push(end, reply),
             Msg::Asked(rests) => {
                 state.reserves_free += 1;
-                for batches::Rest { key, waiters, ask_again, known } in rests {
+                for batches::Rest { key, waiters, ask_again, known, lock } in rests {
                     if known {
                         state.lines.know(key);
                     }
                     state.lines.put_back(key, waiters, ask_again);
+                    if let Some(lock) = lock {
+                        state.remember(key.subject, lock);
+                    }
                 }
             }
             Msg::Resolved(subjects, succeeded) => {

@@ -8,8 +8,10 @@ use ractor::ActorRef;
 
 use super::handle::{ASK_AGAIN, AttemptError, AttemptsHandle, Msg, Reply};
 use super::lease::{End, Key, Lease, Outcome};
+use super::locked::{Lock, NETWORKS_MAX};
+use super::policy::{Grant, Rules, Verdict};
 use super::queue::Batch;
-use super::store::{Grant, Rules, Store, Verdict};
+use super::store::Store;
 use crate::database::statements::{Connection, Statements};
 use crate::telemetry::Metrics;
 
@@ -39,6 +41,8 @@ pub(super) struct Rest {
     pub(super) ask_again: Instant,
     /// Whether the account has logged in from the network, as the database has said.
     pub(super) known: bool,
+    /// The account is locked to strangers.
+    pub(super) lock: Option<Lock>,
 }
 
 /// Runs statements and hands their answers out.
@@ -54,14 +58,27 @@ pub(super) struct Batches {
 impl Batches {
     pub(super) async fn reserve(&self, lines: Vec<(Key, Vec<Waiter>)>, mut asked: Asked) {
         let wishes: Vec<_> = lines.iter().map(|(key, waiters)| (*key, waiters.len())).collect();
-        let statement = async |connection: Connection<'_>| Store(connection).reserve(&wishes, &self.rules).await;
+        let asked_at = Instant::now();
+        let statement = async |connection: Connection<'_>| {
+            let store = Store(connection);
+            let grants = store.reserve(&wishes, &self.rules).await?;
+            let are_locked = wishes.iter().zip(&grants).filter(|(_, grant)| grant.locks_account());
+            let are_locked: Vec<_> = are_locked.map(|((key, _), _)| key.subject).collect();
+            let known = store.known(&are_locked, NETWORKS_MAX + 1).await?;
+            Ok((grants, known))
+        };
         match self.statements.run(&self.pool, "reserve_attempts", wishes.len(), statement).await {
-            Ok(grants) => {
-                asked.rests = lines
-                    .into_iter()
-                    .zip(grants)
-                    .map(|((key, line), grant)| self.hand_out(key, line, &grant))
-                    .collect();
+            Ok((grants, known)) => {
+                let hand_out = |((key, line), grant): ((Key, _), Grant)| {
+                    let mut rest = self.hand_out(key, line, &grant);
+                    rest.lock = grant.locks_account().then(|| {
+                        let known = known.iter().filter(|known| known.subject == key.subject);
+                        let known = known.map(|known| known.source).collect();
+                        Lock { asked_at, until: asked_at + grant.wait, known }
+                    });
+                    rest
+                };
+                asked.rests = lines.into_iter().zip(grants).map(hand_out).collect();
             }
             Err(error) => {
                 for waiter in lines.into_iter().flat_map(|(_, waiters)| waiters) {
@@ -85,13 +102,13 @@ impl Batches {
             }
         }
         let known = grant.place.is_some_and(|place| place.known);
-        let mut rest = Rest { key, waiters: Vec::new(), ask_again: now + ASK_AGAIN, known };
+        let mut rest = Rest { key, waiters: Vec::new(), ask_again: now + ASK_AGAIN, known, lock: None };
         if grant.verdict == Verdict::Paused {
             rest.ask_again = now + grant.wait;
         }
         for mut waiter in line {
             match grant.verdict {
-                Verdict::Locked => self.refuse(waiter, LOCKED, grant.wait),
+                Verdict::Locked(_) => self.refuse(waiter, LOCKED, grant.wait),
                 Verdict::Paused if waiter.deadline < rest.ask_again => self.refuse(waiter, PAUSED, grant.wait),
                 Verdict::Paused | Verdict::Pending => {
                     if !waiter.has_waited {
@@ -148,7 +165,7 @@ impl Asked {
             actor,
             rests: lines
                 .iter()
-                .map(|(key, _)| Rest { key: *key, waiters: Vec::new(), ask_again, known: false })
+                .map(|(key, _)| Rest { key: *key, waiters: Vec::new(), ask_again, known: false, lock: None })
                 .collect(),
         }
     }

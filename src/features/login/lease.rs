@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 
-use time::OffsetDateTime;
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use super::handle::{AttemptError, AttemptsHandle, Reply};
 use super::queue::{Batch, Queue};
+use crate::domain::moment::Moment;
 use crate::domain::network::Standing;
 
 /// What is counted: an account, as a keyed hash of whatever email was offered, and a network, as another.
@@ -28,9 +28,9 @@ pub enum Outcome {
 }
 
 /// A place as the database knows it.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
-    pub(super) until: OffsetDateTime,
+    pub(super) until: Moment,
     /// The network is known to the account, so that only its own counter was asked.
     pub(super) known: bool,
 }

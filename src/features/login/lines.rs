@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::mem;
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use super::known::Known;
@@ -100,9 +101,7 @@ impl<W> Lines<W> {
 
     /// An attempt on the account has ended: all its lines may ask.
     pub(super) fn wake(&mut self, subject: &[u8; 32]) {
-        let (first, last) =
-            (Key { subject: *subject, source: [0; 16] }, Key { subject: *subject, source: [u8::MAX; 16] });
-        for (key, line) in self.waiting.range_mut(first..=last) {
+        for (key, line) in self.waiting.range_mut(of_account(subject)) {
             match &mut line.turn {
                 Turn::Ready => {}
                 Turn::Asking { again } => *again = true,
@@ -112,6 +111,21 @@ impl<W> Lines<W> {
                 }
             }
         }
+    }
+
+    /// Takes those out who wait to log in to the account from networks of which `goes` says so.
+    pub(super) fn clear(&mut self, subject: &[u8; 32], goes: impl Fn(&Key) -> bool) -> Vec<W> {
+        let (mut gone, mut empty) = (Vec::new(), Vec::new());
+        for (key, line) in self.waiting.range_mut(of_account(subject)).filter(|(key, _)| goes(key)) {
+            gone.extend(line.waiters.drain(..));
+            if !matches!(line.turn, Turn::Asking { .. }) {
+                empty.push(*key);
+            }
+        }
+        for key in empty {
+            self.waiting.remove(&key);
+        }
+        gone
     }
 
     /// Lets those ask whose time has come at `now`, and takes those out who have to go.
@@ -134,6 +148,11 @@ impl<W> Lines<W> {
         });
         gone
     }
+}
+
+/// All lines of an account.
+fn of_account(subject: &[u8; 32]) -> RangeInclusive<Key> {
+    Key { subject: *subject, source: [0; 16] }..=Key { subject: *subject, source: [u8::MAX; 16] }
 }
 
 /// Puts a line among those whose turn it is.
@@ -208,6 +227,23 @@ mod tests {
         assert_eq!(taken(&mut lines), [(1, 1, vec![3, 4])]);
         lines.put_back(key(1, 1), vec![], later);
         assert!(lines.is_empty());
+    }
+
+    #[test]
+    fn an_account_s_lines_are_cleared_of_those_who_cannot_get_in() {
+        let mut lines = joined(&[(1, 1, 1), (1, 2, 2), (1, 3, 3), (2, 2, 4)]);
+        assert_eq!(taken(&mut lines), [(1, 1, vec![1]), (2, 2, vec![4])]);
+        lines.join(key(1, 1), 5).unwrap();
+        lines.join(key(2, 2), 6).unwrap();
+        assert_eq!(lines.clear(&[1; 32], |key| key.source != [3; 16]), [5, 2]);
+        assert_eq!(taken(&mut lines), [(1, 3, vec![3])], "one that may get in");
+        lines.put_back(key(1, 1), vec![1], Instant::now());
+        lines.wake(&[1; 32]);
+        assert_eq!(taken(&mut lines), [(1, 1, vec![1])], "the line that was asking goes on");
+        lines.put_back(key(1, 1), vec![], Instant::now());
+        lines.put_back(key(1, 3), vec![], Instant::now());
+        lines.put_back(key(2, 2), vec![], Instant::now());
+        assert_eq!(taken(&mut lines), [(2, 2, vec![6])], "another account");
     }
 
     #[test]

@@ -1,144 +1,160 @@
-//! All SQL about attempts. What is decided is decided in the database, by the functions of its third migration.
+//! All SQL about attempts: counters in and out of the database, which holds their rows while policy.rs decides.
 
-use std::time::Duration;
+mod rows;
 
-use time::OffsetDateTime;
+use std::collections::HashMap;
+
+use tokio_postgres::Error;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Error, Row};
 
-use super::lease::{End, Key, Outcome, Place};
-use crate::config;
-use crate::database::statements::Connection;
+use super::lease::{End, Key};
+use super::policy::{self, Counter, Ended, Grant, Locks, Rules};
+use crate::database::statements::{Connection, Parameter};
+use crate::domain::moment::Moment;
+use rows::{Events, Rows};
 
-const RESERVE: &str = "SELECT r.granted, r.lease, r.known, r.verdict, ceil(extract(epoch FROM r.wait) * 1000)::bigint
-    FROM unnest($1::bytea[], $2::bytea[], $3::integer[]) WITH ORDINALITY AS asked (subject, source, wanted, place),
-        LATERAL login_reserve(asked.subject, asked.source, asked.wanted, $4::text::login_rules) AS r
-    ORDER BY asked.place";
-const RESOLVE: &str = "SELECT login_resolve($1, $2, $3, $4, $5, $6, $7, $8, $9::text::login_rules)";
+// The time is read after the last lock is held: rows come out of the function when it has ended.
+const HOLD: &str = "SELECT h.place, h.of_account, h.failures, h.failed_at, h.leases, h.known_until, h.expires_at,
+        h.locks, clock_timestamp()
+    FROM login_hold($1, $2, $3, $4::bigint * INTERVAL '1 microsecond') AS h";
+// The leases of all rows in one array, and where each row's begin and end.
+const WRITE: &str = "INSERT INTO login_attempts (subject, source, failures, failed_at, leases, known_until, expires_at, locks)
+    SELECT c.subject, c.source, c.failures, c.failed_at, ($10::timestamptz[])[c.first:c.last], c.known_until, c.expires_at,
+        c.locks
+    FROM unnest(
+        $1::bytea[], $2::bytea[], $3::integer[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::smallint[],
+        $8::integer[], $9::integer[]
+    ) AS c (subject, source, failures, failed_at, known_until, expires_at, locks, first, last)
+    ON CONFLICT (subject, source) DO UPDATE SET failures = excluded.failures, failed_at = excluded.failed_at,
+        leases = excluded.leases, known_until = excluded.known_until, expires_at = excluded.expires_at,
+        locks = excluded.locks";
+// The events are those of audit_append, for all rows at once.
+const TELL: &str = "INSERT INTO audit_events (kind, user_id, email, source, detail)
+    SELECT t.kind, t.user_id, t.email, t.source,
+        CASE WHEN t.scope IS NULL THEN '{}' ELSE jsonb_build_object('of', t.scope, 'seconds', t.seconds) END
+    FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[]) WITH ORDINALITY
+        AS t (kind, user_id, email, source, scope, seconds, place)
+    ORDER BY t.place";
+// Each account's are a range of the primary key.
+const KNOWN: &str = "SELECT k.subject, k.source
+    FROM unnest($1::bytea[]) AS asked (subject), LATERAL (
+        SELECT a.subject, a.source FROM login_attempts AS a
+        WHERE a.subject = asked.subject AND a.known_until > clock_timestamp() LIMIT $2
+    ) AS k";
 const REAP: &str = "SELECT login_reap($1, $2)";
-
-/// For how long a network counts as known to an account that has logged in from it.
-const KNOWN: Duration = Duration::from_hours(30 * 24);
-/// The first pause.
-const DELAY: Duration = Duration::from_millis(250);
-
-/// `login_rules` as the database reads it.
-pub(super) struct Rules(String);
-
-impl Rules {
-    pub(super) fn new(limits: &config::Limits, lease: Duration) -> Self {
-        let &config::Limits { lock_after, account_lock_after, delay_after, .. } = limits;
-        let [delay, lock, forget, known, lease] =
-            [DELAY, limits.lock, limits.forget, KNOWN, lease].map(|duration| format!("{} ms", duration.as_millis()));
-        Self(format!("({lock_after},{account_lock_after},{delay_after},{delay},{lock},{forget},{known},{lease})"))
-    }
-}
-
-/// What those of one line got who asked for places.
-pub(super) struct Grant {
-    pub(super) granted: i32,
-    /// What each of those is, where there are any.
-    pub(super) place: Option<Place>,
-    /// What stands in the others' way.
-    pub(super) verdict: Verdict,
-    /// For how long, at least.
-    pub(super) wait: Duration,
-}
-
-/// What stands in the way of an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Too many failures.
-    Locked,
-    /// The last failure is too fresh.
-    Paused,
-    /// Attempts under way.
-    Pending,
-}
 
 /// The counters behind a connection.
 pub(super) struct Store<'a>(pub(super) Connection<'a>);
 
+/// The counters of one key, locked.
+#[derive(Default)]
+struct Held {
+    account: Option<Counter>,
+    own: Option<Counter>,
+}
+
 impl Store<'_> {
     /// Asks for so many places under each key; the answers are in the same order.
     pub(super) async fn reserve(&self, wishes: &[(Key, usize)], rules: &Rules) -> Result<Vec<Grant>, Error> {
-        let subjects: Vec<_> = wishes.iter().map(|(key, _)| key.subject.as_slice()).collect();
-        let sources: Vec<_> = wishes.iter().map(|(key, _)| key.source.as_slice()).collect();
-        let wanted: Vec<_> = wishes.iter().map(|(_, wanted)| i32::try_from(*wanted).unwrap_or(i32::MAX)).collect();
-        let rows = self
-            .0
-            .query(
-                RESERVE,
-                &[
-                    (&subjects, Type::BYTEA_ARRAY),
-                    (&sources, Type::BYTEA_ARRAY),
-                    (&wanted, Type::INT4_ARRAY),
-                    (&rules.0, Type::TEXT),
-                ],
-            )
-            .await?;
-        rows.iter().map(grant).collect()
+        let keys: Vec<_> = wishes.iter().map(|(key, _)| *key).collect();
+        let (now, held) = self.hold(&keys, None, rules).await?;
+        let mut grants = Vec::with_capacity(wishes.len());
+        let mut changed = Rows::default();
+        for ((key, wanted), Held { mut account, own }) in wishes.iter().zip(held) {
+            // A row that is missing is made with the first grant. Others who would make it wait for the account's lock.
+            let mut own = own.unwrap_or_else(|| Counter::new(now, rules));
+            let grant = policy::reserve(now, &mut own, account.as_mut(), *wanted, rules);
+            if grant.granted > 0 {
+                changed.add(key, account.as_ref(), &own);
+            }
+            grants.push(grant);
+        }
+        // Where nothing has changed, the locks are rolled back, which waits for no disk.
+        if !changed.is_empty() {
+            self.0.commit(&[(WRITE, &changed.parameters())]).await?;
+        }
+        Ok(grants)
+    }
+
+    /// The networks that each account knows, at most `max` of one.
+    pub(super) async fn known(&self, subjects: &[[u8; 32]], max: usize) -> Result<Vec<Key>, Error> {
+        if subjects.is_empty() {
+            return Ok(Vec::new());
+        }
+        let subjects: Vec<_> = subjects.iter().map(<[u8; 32]>::as_slice).collect();
+        let max = i64::try_from(max).unwrap_or(i64::MAX);
+        let rows = self.0.query(KNOWN, &[(&subjects, Type::BYTEA_ARRAY), (&max, Type::INT8)]).await?;
+        let mut known = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let (subject, source): (&[u8], &[u8]) = (row.try_get(0)?, row.try_get(1)?);
+            // A row of another shape is none of this service's.
+            if let (Ok(subject), Ok(source)) = (subject.try_into(), source.try_into()) {
+                known.push(Key { subject, source });
+            }
+        }
+        Ok(known)
     }
 
     /// Counts and records ends; tells how many locks began.
     pub(super) async fn resolve(&self, ends: &[&End], rules: &Rules) -> Result<u64, Error> {
-        let subjects: Vec<_> = ends.iter().map(|end| end.key.subject.as_slice()).collect();
-        let sources: Vec<_> = ends.iter().map(|end| end.key.source.as_slice()).collect();
-        let leases: Vec<_> = ends.iter().map(|end| end.place.map(|place| place.until)).collect();
-        let known: Vec<_> = ends.iter().map(|end| end.place.is_some_and(|place| place.known)).collect();
-        let outcomes: Vec<_> = ends.iter().map(|end| outcome(end.outcome)).collect();
-        let users: Vec<_> = ends.iter().map(|end| end.user).collect();
-        let emails: Vec<_> = ends.iter().map(|end| end.email.as_deref()).collect();
-        let networks: Vec<_> = ends.iter().map(|end| end.network.as_deref()).collect();
-        let rows = self
-            .0
-            .query(
-                RESOLVE,
-                &[
-                    (&subjects, Type::BYTEA_ARRAY),
-                    (&sources, Type::BYTEA_ARRAY),
-                    (&leases, Type::TIMESTAMPTZ_ARRAY),
-                    (&known, Type::BOOL_ARRAY),
-                    (&outcomes, Type::TEXT_ARRAY),
-                    (&users, Type::UUID_ARRAY),
-                    (&emails, Type::TEXT_ARRAY),
-                    (&networks, Type::TEXT_ARRAY),
-                    (&rules.0, Type::TEXT),
-                ],
-            )
-            .await?;
-        count(&rows)
+        let mut held: Vec<_> = ends.iter().filter_map(|end| Some((end.key, end.place?.known))).collect();
+        // They come sorted, and those of one account lock the same counters.
+        held.dedup();
+        let (keys, known): (Vec<_>, Vec<_>) = held.into_iter().unzip();
+        let (now, held) = self.hold(&keys, Some(&known), rules).await?;
+        let mut held: HashMap<_, _> = keys.into_iter().zip(held).collect();
+        let mut events = Events::default();
+        let mut begun = 0;
+        for end in ends {
+            let mut locks = Locks::default();
+            if let (Some(place), Some(Held { account, own: Some(own) })) = (end.place, held.get_mut(&end.key)) {
+                let ended = Ended { lease: place.until, outcome: end.outcome };
+                locks = policy::resolve(now, own, account.as_mut(), ended, rules);
+            }
+            begun += u64::from(locks.network.is_some()) + u64::from(locks.account.is_some());
+            events.add(end, &locks);
+        }
+        let mut changed = Rows::default();
+        for (key, counters) in &held {
+            if let Held { account, own: Some(own) } = counters {
+                changed.add(key, account.as_ref(), own);
+            }
+        }
+        // The events come last: whatever they wait for, no counter is still to be locked.
+        self.0.commit(&[(WRITE, &changed.parameters()), (TELL, &events.parameters())]).await?;
+        Ok(begun)
+    }
+
+    /// Locks the counters of each key, of which the caller may know whether it is known; and tells since when all are locked.
+    async fn hold(&self, keys: &[Key], known: Option<&[bool]>, rules: &Rules) -> Result<(Moment, Vec<Held>), Error> {
+        let subjects: Vec<_> = keys.iter().map(|key| key.subject.as_slice()).collect();
+        let sources: Vec<_> = keys.iter().map(|key| key.source.as_slice()).collect();
+        let lease = i64::try_from(rules.lease.as_micros()).unwrap_or(i64::MAX);
+        let parameters: [Parameter<'_>; 4] = [
+            (&subjects, Type::BYTEA_ARRAY),
+            (&sources, Type::BYTEA_ARRAY),
+            (&known, Type::BOOL_ARRAY),
+            (&lease, Type::INT8),
+        ];
+        let rows = self.0.begin(HOLD, &parameters).await?;
+        let mut held: Vec<_> = keys.iter().map(|_| Held::default()).collect();
+        // Without a row there is no counter to ask the time for.
+        let mut now = Moment(0);
+        for row in &rows {
+            let place: i32 = row.try_get(0)?;
+            if let Some(held) = usize::try_from(place - 1).ok().and_then(|place| held.get_mut(place)) {
+                let counter = if row.try_get(1)? { &mut held.account } else { &mut held.own };
+                *counter = Some(rows::counter(row)?);
+            }
+            now = row.try_get(8)?;
+        }
+        Ok((now, held))
     }
 
     /// Deletes up to `batch` counters; tells how many it were.
     pub(super) async fn reap(&self, batch: i32, rows_max: i64) -> Result<u64, Error> {
-        count(&self.0.query(REAP, &[(&batch, Type::INT4), (&rows_max, Type::INT8)]).await?)
+        let rows = self.0.query(REAP, &[(&batch, Type::INT4), (&rows_max, Type::INT8)]).await?;
+        let count: i32 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
+        Ok(u64::try_from(count).unwrap_or_default())
     }
-}
-
-fn grant(row: &Row) -> Result<Grant, Error> {
-    let (until, known): (Option<OffsetDateTime>, _) = (row.try_get(1)?, row.try_get(2)?);
-    Ok(Grant {
-        granted: row.try_get(0)?,
-        place: until.map(|until| Place { until, known }),
-        verdict: match row.try_get(3)? {
-            "locked" => Verdict::Locked,
-            "paused" => Verdict::Paused,
-            _ => Verdict::Pending,
-        },
-        wait: Duration::from_millis(u64::try_from(row.try_get::<_, i64>(4)?).unwrap_or_default()),
-    })
-}
-
-fn outcome(outcome: Option<Outcome>) -> &'static str {
-    match outcome {
-        Some(Outcome::Succeeded) => "succeeded",
-        Some(Outcome::Failed) => "failed",
-        None => "released",
-    }
-}
-
-fn count(rows: &[Row]) -> Result<u64, Error> {
-    let count: i32 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
-    Ok(u64::try_from(count).unwrap_or_default())
 }

@@ -58,7 +58,7 @@ pub enum HasherError {
     Call(#[from] CallError),
 }
 
-/// Which of two waiting jobs goes first: see [`queue`].
+/// Which of two waiting jobs goes first: see `queue.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Class {
     /// A login from a network that the account knows.

@@ -40,8 +40,9 @@ pub fn through(event: &Event) -> Option<Head> {
 mod tests {
     use time::macros::datetime;
 
-    use super::super::{Hash, Moment};
+    use super::super::Hash;
     use super::*;
+    use crate::domain::moment::Moment;
 
     #[test]
     fn an_event_names_the_last_that_is_gone_and_others_name_none() {

@@ -137,8 +137,9 @@ pub const ORIGIN: Head = Head { sequence: 0, hash: Hash::ZERO };
 mod tests {
     use time::OffsetDateTime;
 
-    use super::super::{Event, Moment};
+    use super::super::Event;
     use super::*;
+    use crate::domain::moment::Moment;
 
     fn chain(count: i64) -> (Vec<Sealed>, Head) {
         let mut head = ORIGIN;

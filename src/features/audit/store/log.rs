@@ -9,13 +9,13 @@ use std::time::Duration;
 use crate::database::{Client, Pool};
 use thiserror::Error;
 use time::OffsetDateTime;
-use tokio_postgres::types::{FromSql, ToSql, Type};
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{GenericClient, Row};
 use uuid::Uuid;
 
 use crate::database::root_cause;
 use crate::features::audit::chain::walk::Break;
-use crate::features::audit::chain::{Event, Hash, Head, Moment, Sealed};
+use crate::features::audit::chain::{Event, Hash, Head, Sealed};
 pub use retention::Pruned;
 pub use verification::Verified;
 
@@ -50,16 +50,6 @@ pub(crate) fn event(row: &Row) -> Result<Event, tokio_postgres::Error> {
         source: row.try_get(5)?,
         detail: row.try_get(6)?,
     })
-}
-
-impl<'a> FromSql<'a> for Moment {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
-        Ok(Self(i64::from_be_bytes(raw.try_into()?)))
-    }
-
-    fn accepts(kind: &Type) -> bool {
-        *kind == Type::TIMESTAMPTZ
-    }
 }
 
 /// The two ends of the chain.

@@ -1,0 +1,170 @@
+//! Who may try, and when a counter locks: pure functions of counters, the time and the rules. The database holds the counters
+//! and their locks, and the store brings both together.
+
+mod counter;
+
+use std::time::Duration;
+
+use super::lease::{Outcome, Place};
+use crate::config;
+use crate::domain::moment::Moment;
+pub(super) use counter::Counter;
+use counter::after;
+
+/// For how long a network counts as known to an account that has logged in from it.
+const KNOWN: Duration = Duration::from_hours(30 * 24);
+/// The first pause.
+const DELAY: Duration = Duration::from_millis(250);
+
+/// How many may fail, and how long what counts.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    /// Failures that lock an account to the network that they came from.
+    pub(super) lock_after: i32,
+    /// Failures from all networks that lock an account to networks that it does not know.
+    pub(super) account_lock_after: i32,
+    /// Failures after which each attempt has to pause.
+    pub(super) delay_after: i32,
+    /// The first pause; each further failure doubles it.
+    pub(super) delay: Duration,
+    /// How long the first lock lasts; each that begins while it is remembered lasts twice as long as the one before.
+    pub(super) lock: Duration,
+    /// How long failures count after the last one, and locks after their end.
+    pub(super) forget: Duration,
+    /// How long a network is known after a login.
+    pub(super) known: Duration,
+    /// How long an attempt counts whose end nobody tells.
+    pub(super) lease: Duration,
+}
+
+/// Whose failures a counter counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// Those of an account from one network.
+    Network,
+    /// Those of an account from all networks that it does not know.
+    Account,
+}
+
+/// What those of one line got who asked for places.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Grant {
+    pub(super) granted: usize,
+    /// What each of those is, where there are any.
+    pub(super) place: Option<Place>,
+    /// What stands in the others' way.
+    pub(super) verdict: Verdict,
+    /// For how long, at least.
+    pub(super) wait: Duration,
+}
+
+/// What stands in the way of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Too many failures are on this counter.
+    Locked(Scope),
+    /// The last failure is too fresh.
+    Paused,
+    /// Attempts under way.
+    Pending,
+}
+
+/// Locks that an end began, and how long each lasts.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Locks {
+    pub(super) network: Option<Duration>,
+    pub(super) account: Option<Duration>,
+}
+
+impl Grant {
+    /// Whether strangers are refused whatever their own counters say.
+    pub(super) fn locks_account(&self) -> bool {
+        self.verdict == Verdict::Locked(Scope::Account)
+    }
+}
+
+impl Rules {
+    pub(super) fn new(limits: &config::Limits, lease: Duration) -> Self {
+        let &config::Limits { lock_after, account_lock_after, delay_after, lock, forget, .. } = limits;
+        Self { lock_after, account_lock_after, delay_after, delay: DELAY, lock, forget, known: KNOWN, lease }
+    }
+
+    fn limit(&self, scope: Scope) -> i32 {
+        match scope {
+            Scope::Network => self.lock_after,
+            Scope::Account => self.account_lock_after,
+        }
+    }
+}
+
+/// Admits as many of `wanted` attempts as could all fail without any passing a limit. `account` is `None` where the account
+/// knows the network: strangers can use up the account's limit, and that is not its owner's business. Counters change only
+/// where a place is granted.
+pub(super) fn reserve(
+    now: Moment,
+    own: &mut Counter,
+    mut account: Option<&mut Counter>,
+    wanted: usize,
+    rules: &Rules,
+) -> Grant {
+    let known = account.is_none();
+    let mut room = wanted;
+    if let Some(account) = account.as_deref_mut() {
+        account.refresh(now, Scope::Account, rules);
+        if account.is_locked(Scope::Account, rules) {
+            return refused(Verdict::Locked(Scope::Account), account.locked_for(now, rules));
+        }
+        room = room.min(account.room(Scope::Account, rules));
+        if room == 0 {
+            return refused(Verdict::Pending, Duration::ZERO);
+        }
+    }
+    own.refresh(now, Scope::Network, rules);
+    if own.is_locked(Scope::Network, rules) {
+        return refused(Verdict::Locked(Scope::Network), own.locked_for(now, rules));
+    }
+    let pause = own.pause(now, rules);
+    if !pause.is_zero() {
+        return refused(Verdict::Paused, pause);
+    }
+    room = room.min(own.room(Scope::Network, rules));
+    if room == 0 {
+        return refused(Verdict::Pending, Duration::ZERO);
+    }
+    let lease = after(now, rules.lease);
+    own.lend(lease, room);
+    if let Some(account) = account {
+        account.lend(lease, room);
+    }
+    let place = Some(Place { until: lease, known });
+    Grant { granted: room, place, verdict: Verdict::Pending, wait: Duration::ZERO }
+}
+
+/// An attempt's end, as its counters see it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ended {
+    pub(super) lease: Moment,
+    /// `None`: nobody checked the password.
+    pub(super) outcome: Option<Outcome>,
+}
+
+/// Counts an end on the counters that admitted the attempt.
+pub(super) fn resolve(
+    now: Moment,
+    own: &mut Counter,
+    account: Option<&mut Counter>,
+    end: Ended,
+    rules: &Rules,
+) -> Locks {
+    Locks {
+        account: account.and_then(|account| account.settle(now, end, Scope::Account, rules)),
+        network: own.settle(now, end, Scope::Network, rules),
+    }
+}
+
+fn refused(verdict: Verdict, wait: Duration) -> Grant {
+    Grant { granted: 0, place: None, verdict, wait }
+}
+
+#[cfg(test)]
+mod tests;
