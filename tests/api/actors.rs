@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use serde_json::json;
 
 use crate::harness::api::john;
-use crate::harness::{Answer, Api, EMAIL, NAME, PASSWORD, TestApp, all, soon, until};
+use crate::harness::{Answer, Api, EMAIL, NAME, PASSWORD, TestApp, join_all, soon, until};
 
 /// Clients that register, log in and ask for themselves, round after round, until told to stop.
 struct Load {
@@ -203,7 +203,7 @@ const NO_LIMITS: (&str, &str) = ("limits.enabled", "false");
 /// Logins that share nothing, each worth one computation.
 async fn storm(app: &TestApp, count: usize) -> Vec<Answer> {
     let logins = (0..count).map(|n| async move { app.login(EMAIL, &format!("WrongPass{n}")).await });
-    soon("the storm's end", all(logins)).await
+    soon("the storm's end", join_all(logins)).await
 }
 
 /// Checks that each was refused for its password or for the crowd; gives the numbers of both.
@@ -282,7 +282,7 @@ async fn a_storm_of_logins_leaves_other_requests_alone() {
 async fn equal_logins_at_once_all_get_in() {
     let app = TestApp::start().await;
     app.register(&json!({"name": NAME, "email": EMAIL, "password": PASSWORD})).await.expect_json(201);
-    for answer in soon("all", all((0..24).map(|_| app.login(EMAIL, PASSWORD)))).await {
+    for answer in soon("all", join_all((0..24).map(|_| app.login(EMAIL, PASSWORD)))).await {
         answer.expect_json(200);
     }
 }

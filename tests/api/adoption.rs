@@ -7,7 +7,7 @@ use rollcall::database::DatabaseError;
 use rollcall::database::migrations::MigrationError;
 use serde_json::json;
 
-use crate::harness::{EMAIL, Home, PASSWORD, TestApp, TestDatabase, all};
+use crate::harness::{EMAIL, Home, PASSWORD, TestApp, TestDatabase, join_all};
 
 /// The Python service's own migration: its statements, in the order that its document shows them run.
 const SEED_MIGRATION: &str = r#"
@@ -160,7 +160,7 @@ async fn a_row_that_the_table_refuses_costs_its_own_request_only() {
         let body = json!({"name": name, "email": format!("user{n}@example.com"), "password": PASSWORD});
         (n, app.register(&body).await)
     };
-    for (n, answer) in all((0..60).map(register)).await {
+    for (n, answer) in join_all((0..60).map(register)).await {
         if n.is_multiple_of(5) {
             answer.expect_refusal(503, "unavailable");
         } else {
@@ -179,7 +179,7 @@ async fn a_row_that_cannot_be_read_costs_nobody_else_an_answer() {
     let odd = odd["data"]["token"].as_str().unwrap();
     app.db.run("UPDATE users SET created_at = 'infinity' WHERE email = 'odd@example.com'").await;
     let both = (0..40).map(|n| app.me(if n % 2 == 0 { &token } else { odd }));
-    for (n, answer) in all(both).await.into_iter().enumerate() {
+    for (n, answer) in join_all(both).await.into_iter().enumerate() {
         if n % 2 == 0 {
             answer.expect_json(200);
         } else {

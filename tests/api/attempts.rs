@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::metrics::sample;
-use crate::harness::{Answer, Api, EMAIL, Home, PASSWORD, TestApp, TestDatabase, Wire, all, soon, until};
+use crate::harness::{Answer, Api, EMAIL, Home, PASSWORD, TestApp, TestDatabase, Wire, join_all, soon, until};
 
 /// On a machine that is busy with other tests, waits may be long; what is tested here is not how long.
 const PATIENT: (&str, &str) = ("hashing.max_wait_ms", "60000");
@@ -54,7 +54,7 @@ async fn of_200_wrong_passwords_at_once_exactly_10_are_checked() {
     let app = TestApp::with(&[PATIENT]).await;
     app.register_john().await;
     let before = hashes(&app).await;
-    let answers = soon("all answers", all((0..200).map(|n| wrong(&app, n)))).await;
+    let answers = soon("all answers", join_all((0..200).map(|n| wrong(&app, n)))).await;
     assert_eq!(checked(&answers), 10);
     assert_eq!(hashes(&app).await - before, 10, "what is refused costs no hash");
     let right = app.login(EMAIL, PASSWORD).await;
@@ -77,7 +77,7 @@ async fn of_200_wrong_passwords_at_once_exactly_10_are_checked() {
 async fn of_200_valid_logins_at_once_all_succeed() {
     let app = TestApp::with(&[PATIENT]).await;
     app.register_john().await;
-    for answer in soon("all answers", all((0..200).map(|_| app.login(EMAIL, PASSWORD)))).await {
+    for answer in soon("all answers", join_all((0..200).map(|_| app.login(EMAIL, PASSWORD)))).await {
         answer.expect_json(200);
     }
     assert_eq!((failures(&app.db).await, leases(&app.db).await), (0, 0));
@@ -90,7 +90,7 @@ async fn two_services_on_one_database_check_exactly_10_wrong_passwords_together(
     let second = TestApp::on(Arc::clone(&first.db), &[PATIENT]).await;
     first.register_john().await;
     let attempts = (0..200).map(|n| wrong(if n % 2 == 0 { &first } else { &second }, n));
-    assert_eq!(checked(&soon("all answers", all(attempts)).await), 10);
+    assert_eq!(checked(&soon("all answers", join_all(attempts)).await), 10);
     for app in [&first, &second] {
         app.login(EMAIL, PASSWORD).await.expect_refusal(429, "too_many_attempts");
     }
@@ -102,7 +102,7 @@ async fn two_services_on_one_database_let_all_valid_logins_in() {
     let second = TestApp::on(Arc::clone(&first.db), &[PATIENT, ("limits.lock_after", "2")]).await;
     first.register_john().await;
     let logins = (0..60).map(|n| if n % 2 == 0 { &first } else { &second }.login(EMAIL, PASSWORD));
-    for answer in soon("all answers", all(logins)).await {
+    for answer in soon("all answers", join_all(logins)).await {
         answer.expect_json(200);
     }
     assert_eq!(leases(&first.db).await, 0);
@@ -116,7 +116,7 @@ async fn among_valid_logins_no_more_wrong_ones_in_a_row_are_checked_than_the_lim
         let app = &app;
         async move { if n % 3 == 0 { app.login(EMAIL, PASSWORD).await } else { wrong(app, n).await } }
     });
-    let answers = soon("all answers", all(attempts)).await;
+    let answers = soon("all answers", join_all(attempts)).await;
     let succeeded = answers.iter().filter(|answer| answer.status == 200).count();
     let refused: Vec<_> = answers.into_iter().filter(|answer| answer.status != 200).collect();
     let failed = checked(&refused);
@@ -229,7 +229,7 @@ async fn strangers_lock_an_account_to_strangers_alone() {
     let mut answers = Vec::new();
     for last in 2..6 {
         let stranger = Api::from_loopback(app.addr, last);
-        answers.extend(soon("all answers", all((0..4).map(|n| wrong(&stranger, n)))).await);
+        answers.extend(soon("all answers", join_all((0..4).map(|n| wrong(&stranger, n)))).await);
     }
     assert_eq!(checked(&answers), 5);
     Api::from_loopback(app.addr, 9).login(EMAIL, PASSWORD).await.expect_refusal(429, "too_many_attempts");
@@ -327,7 +327,7 @@ async fn password_checks_that_the_crowd_leaves_no_room_for_are_not_counted() {
         ("limits.lock_after", "12"),
     ])
     .await;
-    let answers = soon("all answers", all((0..12).map(|n| wrong(&app, n)))).await;
+    let answers = soon("all answers", join_all((0..12).map(|n| wrong(&app, n)))).await;
     let (failed, busy): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 401);
     assert!(!busy.is_empty());
     until("all places given back", async || leases(&app.db).await == 0).await;
@@ -457,7 +457,7 @@ async fn attempts_are_counted_through_a_proxy_that_keeps_no_sessions() {
     let app = TestApp::with(&[PATIENT, ("database.statement_mode", "unnamed")]).await;
     app.register_john().await;
     app.token().await;
-    assert_eq!(checked(&soon("all answers", all((0..40).map(|n| wrong(&app, n)))).await), 10);
+    assert_eq!(checked(&soon("all answers", join_all((0..40).map(|n| wrong(&app, n)))).await), 10);
 }
 
 /// As if somebody had tried to log in to a thousand accounts that there are not, and failed.
@@ -514,7 +514,7 @@ async fn strangers_of_many_networks_do_not_keep_the_owner_waiting() {
         login("2001:db8:1::1".to_owned(), PASSWORD).await.expect_json(200);
         sample(&app.admin(), "rollcall_db_batch_size_count{statement=\"reserve_attempts\"}").await
     };
-    let (_, before) = soon("all answers", async { tokio::join!(all((0..strangers).map(stranger)), owner) }).await;
+    let (_, before) = soon("all answers", async { tokio::join!(join_all((0..strangers).map(stranger)), owner) }).await;
     println!("{before} statements for {strangers} strangers before the owner was let in");
     assert!(before < strangers / 2, "the owner waited for {before} statements of {strangers} strangers");
 }
@@ -537,7 +537,7 @@ async fn in_a_storm_of_strangers_networks_that_are_known_get_in() {
     };
     login("192.0.2.1", EMAIL).await.expect_json(200);
     let is_over = AtomicBool::new(false);
-    let storm = all((0..400_usize).map(async |n| {
+    let storm = join_all((0..400_usize).map(async |n| {
         while !is_over.load(Ordering::Relaxed) {
             login(&format!("2001:db8:{n:x}::1"), &format!("nobody{n}@example.com")).await;
         }
@@ -551,5 +551,5 @@ async fn in_a_storm_of_strangers_networks_that_are_known_get_in() {
         until("a storm to the end", is_stormy).await;
         is_over.store(true, Ordering::Relaxed);
     };
-    soon("both", async { tokio::join!(storm, known) }).await;
+    soon("both", Box::pin(async { tokio::join!(storm, known) })).await;
 }

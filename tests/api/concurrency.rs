@@ -2,14 +2,14 @@
 
 use serde_json::json;
 
-use crate::harness::{EMAIL, NAME, PASSWORD, TestApp, all, soon};
+use crate::harness::{EMAIL, NAME, PASSWORD, TestApp, join_all, soon};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_registrations_of_one_address_at_once_exactly_one_succeeds() {
     let app = TestApp::start().await;
     let answers = soon(
         "all answers",
-        all((0..32).map(|n| {
+        join_all((0..32).map(|n| {
             let email = if n % 2 == 0 { EMAIL.to_owned() } else { EMAIL.to_uppercase() };
             let app = &app;
             async move { app.register_email(&email).await }
@@ -32,7 +32,7 @@ async fn two_services_on_one_database_let_one_registration_of_an_address_pass() 
     let second = TestApp::on(first.db.clone(), &[]).await;
     let answers = soon(
         "all answers",
-        all((0..48).map(|n| {
+        join_all((0..48).map(|n| {
             let app = if n % 2 == 0 { &first } else { &second };
             // Each address through both, in opposite orders.
             let address = if n % 2 == 0 { n / 2 % 6 } else { 5 - n / 2 % 6 };
@@ -58,7 +58,7 @@ async fn everyone_gets_their_own_answer() {
     let app = TestApp::start().await;
     soon(
         "all clients",
-        all((0..40).map(|n| {
+        join_all((0..40).map(|n| {
             let app = &app;
             async move {
                 let (name, email) = (format!("{NAME} {n}"), format!("user{n}@example.com"));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::harness::api::john;
-use crate::harness::{Api, EMAIL, Home, PASSWORD, TestApp, TestDatabase, Wire, all, soon, until};
+use crate::harness::{Api, EMAIL, Home, PASSWORD, TestApp, TestDatabase, Wire, join_all, soon, until};
 use crate::metrics::{idle, sample};
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: test\r\n\r\n";
@@ -149,7 +149,7 @@ async fn a_burst_of_connections_fits_the_backlog() {
     let _app = TestApp::start().await;
     let listener = rollcall::http::server::listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let addr = listener.local_addr().unwrap();
-    let connected = all((0..burst).map(|_| tokio::net::TcpStream::connect(addr))).await;
+    let connected = join_all((0..burst).map(|_| tokio::net::TcpStream::connect(addr))).await;
     assert_eq!(connected.iter().filter(|stream| stream.is_ok()).count(), burst);
 }
 
@@ -175,7 +175,7 @@ async fn a_client_that_takes_all_files_keeps_nobody_else_out() {
 async fn a_crowd_at_the_admin_listener_is_answered_in_turn() {
     let app = TestApp::start().await;
     let admin = app.admin();
-    let answers = soon("all answers", all((0..300).map(|_| admin.get("/readyz")))).await;
+    let answers = soon("all answers", join_all((0..300).map(|_| admin.get("/readyz")))).await;
     assert!(answers.iter().all(|answer| answer.status == 200 && answer.text() == "ok"));
     assert!(answers.iter().all(|answer| answer.header("x-request-id").is_some_and(|id| id.len() > 8)));
     let missing = admin.get("/nowhere").await;

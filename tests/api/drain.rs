@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::harness::api::john;
 use crate::harness::scratch::free_port;
-use crate::harness::{Api, Home, TestDatabase, Wire, all, program::Service, soon, until};
+use crate::harness::{Api, Home, TestDatabase, Wire, join_all, program::Service, soon, until};
 
 fn login(n: usize) -> String {
     let body = format!(r#"{{"email":"nobody@example.com","password":"WrongPass{n}"}}"#);
@@ -139,7 +139,7 @@ async fn clients_that_keep_asking_see_no_broken_request() {
     let token = service.token().await;
     let answered = AtomicUsize::new(0);
     let (wires, me) = (connections(&service, 8).await, format!("authorization: Bearer {token}\r\n"));
-    let clients = all(wires.into_iter().map(|mut wire| {
+    let clients = join_all(wires.into_iter().map(|mut wire| {
         let (answered, me) = (&answered, &me);
         async move {
             loop {

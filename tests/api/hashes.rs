@@ -91,7 +91,7 @@ async fn a_replacement_gives_way_to_a_newer_hash() {
     let app = TestApp::with(&[("hashing.cost", "5")]).await;
     store(&app.db, EMAIL, &hash(PASSWORD, 4, Version::TwoB)).await;
     // Ten logins at once ask for ten replacements of one and the same hash; whichever comes first, all still match.
-    let logins = crate::harness::all((0..10).map(|_| app.login(EMAIL, PASSWORD))).await;
+    let logins = crate::harness::join_all((0..10).map(|_| app.login(EMAIL, PASSWORD))).await;
     for answer in logins {
         answer.expect_json(200);
     }

@@ -551,7 +551,7 @@ async fn answers_are_of_the_version_that_was_asked_in() {
 
 /// All outcomes of futures that run side by side.
 async fn futures<F: Future>(all: impl IntoIterator<Item = F>) -> Vec<F::Output> {
-    soon("all answers", crate::harness::all(all)).await
+    soon("all answers", crate::harness::join_all(all)).await
 }
 
 #[tokio::test]

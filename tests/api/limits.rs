@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::harness::program::{Service, Start};
 use crate::harness::redis::Redis;
-use crate::harness::{Answer, Api, EMAIL, Home, PASSWORD, SECRET, TestApp, TestDatabase, Wire, all, soon, until};
+use crate::harness::{Answer, Api, EMAIL, Home, PASSWORD, SECRET, TestApp, TestDatabase, Wire, join_all, soon, until};
 use crate::metrics::sample;
 
 const LOGIN: &str = "/api/users/login";
@@ -64,7 +64,7 @@ async fn tokens_come_back_one_by_one() {
 #[tokio::test]
 async fn parallel_requests_share_one_burst_exactly() {
     let app = limited("10", &[]).await;
-    let answers = all((0..60).map(|_| login(&app))).await;
+    let answers = join_all((0..60).map(|_| login(&app))).await;
     assert_eq!(answers.iter().filter(|answer| answer.status != 429).count(), 10);
 }
 
@@ -196,7 +196,7 @@ async fn fallbacks(app: &TestApp) -> u64 {
 async fn replicas_share_one_burst_exactly() {
     let redis = Redis::start().await;
     let (one, other) = (sharing(&redis.url(), "10").await, sharing(&redis.tcp_url().await, "10").await);
-    let answers = all((0..60).map(|n| login(if n % 2 == 0 { &one } else { &other }))).await;
+    let answers = join_all((0..60).map(|n| login(if n % 2 == 0 { &one } else { &other }))).await;
     assert_eq!(answers.iter().filter(|answer| answer.status != 429).count(), 10);
     let refused = login(&other).await;
     refused.expect_refusal(429, "rate_limited");

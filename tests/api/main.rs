@@ -11,7 +11,12 @@
     reason = "a test that panics has said what it had to say, and nobody reads the documentation of a test"
 )]
 
-mod harness;
+/// Shared with the other test binaries; by this way its own modules lie in its own directory.
+#[path = ".."]
+mod shared {
+    pub mod support;
+}
+use shared::support as harness;
 
 mod actors;
 mod adoption;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use http_body_util::Full;
 
-use crate::harness::{Api, EMAIL, PASSWORD, TestApp, Wire, all, soon, until};
+use crate::harness::{Api, EMAIL, PASSWORD, TestApp, Wire, join_all, soon, until};
 
 /// Every sample that is a whole number, by its name with labels.
 async fn samples(admin: &Api) -> HashMap<String, u64> {
@@ -145,7 +145,7 @@ async fn a_crowd_of_password_checks_is_seen_and_passes() {
             let app = &app;
             async move { app.login(EMAIL, &format!("WrongPass{n}")).await }
         });
-        soon("the crowd", all(logins)).await
+        soon("the crowd", join_all(logins)).await
     };
     let seen = until("a queue", async || {
         let samples = samples(&admin).await;

@@ -7,7 +7,7 @@ use rollcall::config::Config;
 use rollcall::database::migrations::{self, LATEST, MigrationError, Outcome};
 use rollcall::database::{Database, DatabaseError};
 
-use crate::harness::{Home, TestApp, TestDatabase, all, soon};
+use crate::harness::{Home, TestApp, TestDatabase, join_all, soon};
 
 async fn migrate(db: &TestDatabase) -> Result<Outcome, MigrationError> {
     let config = Config::with(&[("database.url", &db.url())]).unwrap();
@@ -102,7 +102,7 @@ async fn every_column_has_its_default_its_comment_and_its_trigger() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_eight_that_migrate_at_once_one_does_each_step() {
     let db = TestDatabase::empty().await;
-    let outcomes = all((0..8).map(|_| migrate(&db))).await;
+    let outcomes = join_all((0..8).map(|_| migrate(&db))).await;
     // The steps may fall to different ones, and a step that is done twice fails.
     let migrated = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Outcome::Migrated { .. }))).count();
     let waited = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Outcome::UpToDate))).count();
@@ -115,7 +115,7 @@ async fn of_eight_that_migrate_at_once_one_does_each_step() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn services_that_start_at_once_on_an_empty_database_all_serve() {
     let db = std::sync::Arc::new(TestDatabase::empty().await);
-    let apps = all((0..4).map(|_| TestApp::on(db.clone(), &[]))).await;
+    let apps = join_all((0..4).map(|_| TestApp::on(db.clone(), &[]))).await;
     apps[0].register_john().await;
     for app in &apps {
         app.token().await;

@@ -13,7 +13,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::harness::api::john;
 use crate::harness::tls::{Authority, Files, agreed, connect_again, try_connect};
-use crate::harness::{Home, TestApp, TestDatabase, Wire, all, soon, until};
+use crate::harness::{Home, TestApp, TestDatabase, Wire, join_all, soon, until};
 use crate::metrics::{idle, sample};
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
@@ -276,7 +276,7 @@ async fn requests_under_way_are_answered_over_tls_when_it_stops() {
         wire.answer().await.expect_json(200);
         wire
     };
-    let (mut wires, idle) = (all((0..4).map(|_| connect())).await, connect().await);
+    let (mut wires, idle) = (join_all((0..4).map(|_| connect())).await, connect().await);
     let shaking = Wire::open(service.addr).await;
     let stream = try_connect(service.addr, authority.client(&["http/1.1"])).await.unwrap();
     for (n, wire) in wires.iter_mut().enumerate() {

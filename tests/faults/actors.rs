@@ -59,7 +59,7 @@ async fn start(server: &Server) -> App {
         ("limits.profile_per_second", "0"),
         ("telemetry.admin_addr", "off"),
     ]);
-    soon("a start", App::start(config.unwrap())).await.unwrap()
+    soon("a start", Box::pin(App::start(config.unwrap()))).await.unwrap()
 }
 
 /// A number below `end`.

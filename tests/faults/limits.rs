@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
-use crate::harness::{ANSWER_LIMIT, Home, Load, Server, Step, serve_on, until};
+use crate::harness::{ANSWER_LIMIT, Home, Load, Server, Step, serve_on, skip, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_others_have_used_up_are_503_until_they_are_free() {
@@ -25,8 +25,10 @@ async fn connections_that_others_have_used_up_are_503_until_they_are_free() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_what_has_to_be_written_and_nothing_else() {
-    // Where this process may not mount a disk, the next test is all there is.
-    let Some(server) = Server::on_small_disk().await else { return };
+    let Some(server) = Server::on_small_disk().await else {
+        // The next test is all there is.
+        return skip("only root may mount a disk that fills up");
+    };
     // A login is recorded, or not let in.
     let written = [Step::Register, Step::Login];
     refuses(&written, &server, async || server.fill_disk(), async |filler| fs::remove_file(filler).unwrap()).await;

@@ -14,6 +14,12 @@
 )]
 
 mod harness;
+/// Shared with the other test binaries; by this way its own modules lie in its own directory.
+#[path = ".."]
+mod shared {
+    #[allow(dead_code, unused_imports, reason = "shared with tests/api, which uses more of it")]
+    pub mod support;
+}
 
 mod actors;
 mod balancer;

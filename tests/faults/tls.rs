@@ -7,9 +7,9 @@ use crate::harness::{Authority, Home, Server, Start, serve_at};
 
 /// A server that is known as `localhost`, and the file of who says so.
 async fn start(home: &Home) -> (Server, PathBuf) {
-    let (server, authority) = (Server::start("").await, Authority::new("the authority"));
+    let (server, authority) = (Server::start("").await, Authority::named("the authority"));
     server.speak_tls(&authority.vouch_for("localhost")).await;
-    (server, home.write("ca.pem", &authority.pem()))
+    (server, home.write("ca.pem", &authority.pem))
 }
 
 fn verify(start: Start, ca_file: &Path) -> Start {
@@ -58,7 +58,7 @@ async fn verify_full_refuses_everybody_else() {
     let home = Home::new();
     let (server, ca_file) = start(&home).await;
     let url = server.url_by("localhost", "");
-    let strangers = home.write("strangers.pem", &Authority::new("somebody else").pem());
+    let strangers = home.write("strangers.pem", &Authority::named("somebody else").pem);
     let unknown = verify(serve_at(&home, &url), &strangers).run().await;
     unknown.expect_failure(&["localhost", "certificate", "UnknownIssuer", "database.ca_file"]);
     let elsewhere = verify(serve_at(&home, &server.url_by("127.0.0.1", "")), &ca_file).run().await;

@@ -7,7 +7,7 @@ use rollcall::hashing::PasswordHash;
 use rollcall::http::service::Record;
 
 use crate::audit::{app, events, sealed, verdict};
-use crate::harness::{EMAIL, PASSWORD, SECRET, TestApp, TestDatabase, all, soon, until};
+use crate::harness::{EMAIL, PASSWORD, SECRET, TestApp, TestDatabase, join_all, soon, until};
 
 fn network() -> Network {
     Network::of("127.0.0.1".parse().unwrap())
@@ -89,7 +89,7 @@ async fn statements_without_names_write_the_same_events() {
 async fn only_users_that_are_stored_have_an_event() {
     let app = app().await;
     let emails = (0..40).map(|n| format!("user{}@example.com", n % 10));
-    let answers = all(emails.map(|email| {
+    let answers = join_all(emails.map(|email| {
         let app = &app;
         async move { app.register_email(&email).await }
     }));
@@ -143,7 +143,7 @@ async fn a_database_that_breaks_off_leaves_both_user_and_event_or_neither() {
             let app = &app;
             async move { app.register_email(&format!("user{round}.{n}@example.com")).await }
         });
-        let (answers, ()) = tokio::join!(all(registrations), async {
+        let (answers, ()) = tokio::join!(join_all(registrations), async {
             let some = stored + 5;
             until("some users", async || app.db.users().await >= some).await;
             app.db.interrupt().await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::audit::{app, app_with, events, log, sealed, verdict};
-use crate::harness::{TestApp, TestDatabase, all, soon, until};
+use crate::harness::{TestApp, TestDatabase, join_all, soon, until};
 use crate::metrics::sample;
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn two_services_under_load_seal_one_chain() {
         let app = if n % 2 == 0 { &one } else { &other };
         async move { app.register_email(&format!("user{n}@example.com")).await.expect_json(201) }
     });
-    soon("all", all(registrations)).await;
+    soon("all", join_all(registrations)).await;
     sealed(&one.db, 200).await;
     assert_eq!(verdict(&one.db).await, Ok(200));
     let name = "rollcall_audit_sealed_total{kind=\"registered\"}";

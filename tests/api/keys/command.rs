@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{ENCRYPTION_KEY, Operator};
-use crate::harness::{Home, TestDatabase, all};
+use crate::harness::{Home, TestDatabase, join_all};
 
 #[tokio::test]
 async fn list_is_a_table_for_people_and_json_for_programs() {
@@ -103,7 +103,7 @@ async fn a_change_without_its_event_does_not_happen() {
 async fn of_rotations_at_once_each_supersedes_those_before() {
     let operator = Operator::new().await;
     operator.add("eddsa").await;
-    all((0..4).map(|_| operator.rotate())).await;
+    join_all((0..4).map(|_| operator.rotate())).await;
     let keys = operator.json(&["list"]).await;
     assert_eq!(keys.len(), 5);
     assert_eq!(keys.iter().filter(|key| key["retiredAt"].is_null()).count(), 1, "{keys:?}");

@@ -2,17 +2,17 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::json;
 use uuid::Uuid;
+
+use crate::harness::PATIENCE;
 
 /// Samples of each class.
 const SAMPLES: usize = 500;
 /// Logins of each class before them, which find nothing in any cache.
 const WARM_UP: usize = 20;
-/// Nothing takes that long.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Logins that are answered alike.
 #[derive(Clone)]

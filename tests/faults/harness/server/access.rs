@@ -3,13 +3,12 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
-use super::super::certificates::Identity;
-use super::super::until;
+use super::super::{Signed, until};
 use super::{Owner, Server, USER};
 
 impl Server {
     /// Speaks TLS as `identity` to the service, and lets it in by no other way.
-    pub async fn speak_tls(&self, identity: &Identity) {
+    pub async fn speak_tls(&self, identity: &Signed) {
         for (name, text) in [("server.crt", &identity.certificate), ("server.key", &identity.key)] {
             let path = self.data().join(name);
             fs::write(&path, text).unwrap();

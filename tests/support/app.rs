@@ -54,7 +54,8 @@ impl TestApp {
             ("limits.handshake_burst", "1000000"),
         ];
         settings.extend_from_slice(overrides);
-        soon("a start", App::start(Config::with(&settings).unwrap())).await
+        // On the heap: it would be part of every test's own future.
+        soon("a start", Box::pin(App::start(Config::with(&settings).unwrap()))).await
     }
 
     /// A client of the admin listener.

@@ -1,4 +1,6 @@
-//! What the tests stand on: a PostgreSQL server, services in this process, programs in others, and clients for both.
+//! What the test binaries stand on: a PostgreSQL server, services in this process, programs in others, and clients for both.
+//!
+//! Each binary includes it once. What only the fault tests or only the tests with foreign tools need is in their `harness`.
 
 pub mod api;
 pub mod app;
@@ -9,11 +11,15 @@ pub mod scratch;
 pub mod tls;
 pub mod wire;
 
+use std::fs::File;
 use std::future::Future;
+use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
 
 pub use api::{Answer, Api};
 pub use app::TestApp;
+pub use futures_util::future::join_all;
 pub use postgres::TestDatabase;
 pub use program::Home;
 pub use wire::Wire;
@@ -42,21 +48,12 @@ pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     .await;
 }
 
-/// The outcomes, in order, of futures that run side by side.
-pub async fn all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
-    let mut waiting: Vec<_> = futures.into_iter().map(|future| (Box::pin(future), None)).collect();
-    std::future::poll_fn(move |cx| {
-        for (future, outcome) in &mut waiting {
-            if outcome.is_none()
-                && let std::task::Poll::Ready(ready) = future.as_mut().poll(cx)
-            {
-                *outcome = Some(ready);
-            }
-        }
-        if waiting.iter().any(|(_, outcome)| outcome.is_none()) {
-            return std::task::Poll::Pending;
-        }
-        std::task::Poll::Ready(waiting.iter_mut().filter_map(|(_, outcome)| outcome.take()).collect())
-    })
-    .await
+/// Says that the test which calls this can't show anything here, and counts it: a line for each in `skipped` beside the build.
+pub fn skip(why: &str) {
+    println!("skipped: {why}");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target directory");
+    let mut file = File::options().create(true).append(true).open(target.join("skipped")).unwrap();
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    // One write, because other tests may skip at the same time.
+    file.write_all(format!("{test}: {why}\n").as_bytes()).unwrap();
 }
