@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::harness::api::john;
 use crate::harness::{Answer, Api, EMAIL, NAME, PASSWORD, TestApp, join_all, soon, until};
+use crate::metrics::sample;
 
 /// Clients that register, log in and ask for themselves, round after round, until told to stop.
 struct Load {
@@ -262,20 +263,46 @@ async fn a_login_that_would_wait_for_too_long_costs_the_database_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_logins_leaves_other_requests_alone() {
-    let app = TestApp::with(&[("hashing.cost", "10"), ("hashing.lanes", "1")]).await;
+    const PROFILES: usize = 40;
+    let app = TestApp::with(&[
+        ("hashing.cost", "11"),
+        ("hashing.lanes", "1"),
+        // All wait for their turn, however slow the machine is.
+        ("hashing.max_wait_ms", "600000"),
+        NO_LIMITS,
+    ])
+    .await;
     app.register_john().await;
     let token = app.token().await;
-    let (answers, profiles) = tokio::join!(storm(&app, 8), async {
-        let mut profiles = 0;
-        // Eight checks, one after the other, take longer than forty profiles, one after the other.
-        for _ in 0..40 {
-            app.me(&token).await.expect_json(200);
-            profiles += 1;
+    let checked = AtomicUsize::new(0);
+    // So many that the queue does not run empty where answers are slow to be read.
+    let logins = (0..64).map(async |client| {
+        for round in 0.. {
+            let answer = app.login(EMAIL, &format!("WrongPass{client}.{round}")).await;
+            answer.expect_refusal(401, "invalid_credentials");
+            checked.fetch_add(1, Ordering::Relaxed);
         }
-        profiles
     });
-    assert_eq!(profiles, 40);
-    assert_eq!(tally(&answers), (8, 0));
+    let admin = app.admin();
+    let queue = async || sample(&admin, "rollcall_hash_queue_depth").await;
+    let profiles = async {
+        until("a queue", async || queue().await > 0).await;
+        let before = checked.load(Ordering::Relaxed);
+        for _ in 0..PROFILES {
+            app.me(&token).await.expect_json(200);
+            assert!(queue().await > 0, "the pool has more to do than it can");
+        }
+        checked.load(Ordering::Relaxed) - before
+    };
+    let meanwhile = soon("the profiles", async {
+        tokio::select! {
+            _ = join_all(logins) => unreachable!("they never end"),
+            meanwhile = profiles => meanwhile,
+        }
+    });
+    let meanwhile = Box::pin(meanwhile).await;
+    // Had each profile waited for one check, as many would have been done.
+    assert!(meanwhile < PROFILES, "{meanwhile} checks during {PROFILES} profiles");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -328,23 +328,110 @@ async fn wrong_usage_is_2() {
     }
 }
 
+/// The commands that a help lists.
+fn commands(help: &str) -> Vec<String> {
+    let list = help.split_once("\nCommands:\n").map(|(_, list)| list.split("\n\n").next().unwrap());
+    let names = list.into_iter().flat_map(str::lines).filter_map(|line| line.strip_prefix("  "));
+    names.filter(|line| !line.starts_with(' ')).map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+}
+
 #[tokio::test]
 async fn help_is_everywhere() {
     let home = Home::new();
-    let commands = ["serve", "migrate", "openapi", "check", "capacity", "keys", "defaults"];
-    for args in
-        commands.iter().map(|command| vec![*command, "--help"]).chain([vec!["--help"], vec!["-h"], vec!["help"]])
-    {
-        let exit = home.program(&args).run().await;
+    let help = async |args: &[&str]| {
+        let exit = home.program(args).run().await;
         assert_eq!(exit.code, Some(0), "{args:?} {exit:?}");
         assert!(exit.stdout.contains("Usage: rollcall"), "{exit:?}");
         assert_eq!(exit.stderr, "");
+        exit.stdout
+    };
+    let mut walked = Vec::new();
+    let mut ahead = vec![String::new()];
+    while let Some(command) = ahead.pop() {
+        let words: Vec<_> = command.split_whitespace().chain(["--help"]).collect();
+        let text = help(&words).await;
+        assert!(text.contains(&format!("Usage: rollcall{command}")), "{command}: {text}");
+        let further = commands(&text).into_iter().filter(|name| name != "help");
+        ahead.extend(further.map(|name| format!("{command} {name}")));
+        walked.push(command.trim_start().to_owned());
     }
-    let overview = home.program(&["--help"]).run().await.stdout;
-    for command in commands {
-        assert!(overview.contains(command), "{command} in {overview}");
+    for command in ["serve", "migrate", "openapi", "check", "capacity", "keys", "audit", "defaults"] {
+        assert!(walked.iter().any(|walked| walked == command), "{command} in {walked:?}");
     }
-    assert_eq!(home.program(&["--version"]).run().await.stdout, "rollcall 1.0.0\n");
+    for (command, wishes) in
+        [("keys", &["list", "add", "rotate", "retire", "reseal"][..]), ("audit", &["verify", "head", "list", "prune"])]
+    {
+        for wish in wishes {
+            assert!(walked.contains(&format!("{command} {wish}")), "{command} {wish} in {walked:?}");
+        }
+    }
+    help(&["-h"]).await;
+    help(&["help"]).await;
+    help(&["help", "keys", "add"]).await;
+    let version = home.program(&["--version"]).run().await.stdout;
+    assert_eq!(version, concat!("rollcall ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+/// What nobody may see, in values of every key that has a secret in it. None of them is one that the service starts with.
+const CANARY: &str = "canary-7f3a";
+const SECRETS: [(&str, &[&str]); 5] = [
+    ("database.url", &["canary-7f3a", "mysql://u:canary-7f3a@127.0.0.1/x", "postgresql://u:canary-7f3a@127.0.0.1:1/x"]),
+    ("limits.redis_url", &["canary-7f3a", "http://u:canary-7f3a@127.0.0.1/0", "redis://u:canary-7f3a@127.0.0.1:x/0"]),
+    ("tokens.encryption_key", &["canary-7f3a", "canary-7f3acanary-7f3acanary-7f3acanary-7f3a"]),
+    ("tokens.previous_encryption_key", &["canary-7f3a"]),
+    ("tokens.secret", &["canary-7f3a"]),
+];
+
+#[tokio::test]
+async fn no_error_shows_what_a_secret_is_set_to() {
+    let defaults = include_str!("../../config/rollcall.toml").lines();
+    let kinds = ["secret = \"\"", "encryption_key = \"\"", "url = \"\""];
+    let named = defaults.filter(|line| kinds.iter().any(|kind| line.contains(kind))).count();
+    assert_eq!(named, SECRETS.len(), "is a new one in the list?");
+    let (home, another) = (Home::new(), "0".repeat(64));
+    let start = |command: &str, without: &str| {
+        let start = home.serve().arg(command).env("ROLLCALL__TELEMETRY__LOG_FILTER", "trace");
+        let others = [("DATABASE_URL", "database.url"), ("JWT_SECRET", "tokens.secret")];
+        let values = [format!("postgresql://u:{CANARY}@127.0.0.1:1/x"), SECRET.to_owned()];
+        let others = others.iter().zip(&values).filter(|((_, key), _)| *key != without);
+        let start = others.fold(start, |start, ((name, _), value)| start.env(name, value));
+        // The one before is nothing without the one that follows it.
+        if without == "tokens.previous_encryption_key" {
+            start.env("ROLLCALL__TOKENS__ENCRYPTION_KEY", &another)
+        } else {
+            start
+        }
+    };
+    let expect = async |start: Start, what: &str| {
+        let exit = start.run().await;
+        assert_eq!(exit.code, Some(1), "{what}: {exit:?}");
+        assert!(exit.stderr.contains("rollcall: "), "{what}: {exit:?}");
+        assert!(!exit.stdout.contains(CANARY) && !exit.stderr.contains(CANARY), "{what}: {exit:?}");
+        exit.stderr
+    };
+    for command in ["serve", "check"] {
+        let mut all = start(command, "");
+        for (key, values) in SECRETS {
+            let variable = format!("ROLLCALL__{}", key.to_uppercase().replace('.', "__"));
+            for value in values {
+                let told = expect(start(command, key).env(&variable, value), value).await;
+                assert!(told.contains(key), "{key} in {told}");
+                let (section, name) = key.split_once('.').unwrap();
+                let file = home.write("rollcall.toml", &format!("[{section}]\n{name} = \"{value}\"\n"));
+                let by_file = start(command, key).arg("--config").arg(file.to_str().unwrap());
+                assert!(expect(by_file, value).await.contains(key), "{key}");
+            }
+            all = all.env(&variable, values[0]);
+        }
+        let all = all.env("DATABASE_URL", CANARY).env("JWT_SECRET", CANARY);
+        expect(all, "all at once").await;
+    }
+    // Where the server that a password is for does not answer.
+    let db = TestDatabase::migrated().await;
+    let check = home.serve_on(&db).arg("check").env("ROLLCALL__TELEMETRY__LOG_FILTER", "trace");
+    let exit = check.env("ROLLCALL__LIMITS__REDIS_URL", &format!("redis://u:{CANARY}@127.0.0.1:1/0")).run().await;
+    assert!(exit.stdout.contains("Redis") || exit.stderr.contains("Redis"), "{exit:?}");
+    assert!(!exit.stdout.contains(CANARY) && !exit.stderr.contains(CANARY), "{exit:?}");
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! The documents: OpenAPI, Swagger UI and ReDoc. What they say is true, and they need nothing from elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use http_body_util::Full;
+use rollcall::http::body::MAX_VALUES;
 use serde_json::{Value, json};
 
 use crate::harness::api::{john, john_but};
@@ -44,7 +45,7 @@ async fn the_document_is_openapi_3_1_with_every_endpoint() {
     let document = document(&app).await;
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1."), "{}", document["openapi"]);
     assert_eq!(document["info"]["title"], "User Management API");
-    assert_eq!(document["info"]["version"], "1.0.0");
+    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
     let endpoints: Vec<_> = document["paths"]
         .as_object()
         .unwrap()
@@ -149,9 +150,10 @@ async fn real_refusals(app: &TestApp, accept: &str) -> Vec<(&'static str, Answer
         app.send(request.body(Full::from(body)).unwrap()).await
     };
     let json = "application/json";
+    let too_many = format!("{{\"a\":[{}0]}}", "0,".repeat(MAX_VALUES));
     let mut answers = Vec::new();
     for path in [REGISTER, LOGIN] {
-        for body in ["{", "[]", r#"{"a":1,"a":1}"#, &" ".repeat(65_537)] {
+        for body in ["{", "[]", r#"{"a":1,"a":1}"#, &" ".repeat(65_537), &too_many] {
             answers.push((path, send("POST", path, json, body.to_owned()).await));
         }
         answers.push((path, send("POST", path, "text/plain", "{}".to_owned()).await));
@@ -178,6 +180,7 @@ async fn real_refusals(app: &TestApp, accept: &str) -> Vec<(&'static str, Answer
     answers.push((LOGIN, send("POST", LOGIN, json, r#"{"email":"a@example.com","password":"x"}"#.to_owned()).await));
     app.db.recover().await;
     answers.extend(rate_limited(accept).await);
+    answers.push((LOGIN, locked_out(accept).await));
     answers
 }
 
@@ -208,13 +211,44 @@ async fn rate_limited(accept: &str) -> Vec<(&'static str, Answer)> {
     answers
 }
 
+/// Refusals that no request can bring about by itself.
+const RARE: [&str; 2] = ["internal_error", "overloaded"];
+
+/// The path and the code of every refusal that the document has an example of.
+fn documented_refusals(document: &Value, media: &str) -> BTreeSet<(String, String)> {
+    let mut found = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            let refusals = examples(document, path, method).into_keys().filter(|(of, _, _)| of == media);
+            found.extend(
+                refusals.filter(|(_, status, _)| status.as_str() >= "400").map(|(_, _, code)| (path.clone(), code)),
+            );
+        }
+    }
+    assert!(!found.is_empty(), "{media}");
+    found
+}
+
+/// The refusal of a login whose account is locked.
+async fn locked_out(accept: &str) -> Answer {
+    let app = TestApp::with(&[("limits.lock_after", "1")]).await;
+    loop {
+        let request = app.request("POST", LOGIN).header("accept", accept).header("content-type", "application/json");
+        let body = r#"{"email":"a@example.com","password":"x"}"#;
+        let answer = app.send(request.body(Full::from(body)).unwrap()).await;
+        if answer.status == 429 {
+            return answer;
+        }
+    }
+}
+
 #[tokio::test]
 async fn examples_are_what_the_service_really_answers() {
     let app = TestApp::with(&[("server.body_timeout_ms", "100"), ("database.timeout_ms", "500")]).await;
     app.register_john().await;
     let document = document(&app).await;
     for (accept, code_at) in [("application/json", "/error/code"), ("application/problem+json", "/code")] {
-        let mut seen = 0;
+        let mut seen = BTreeSet::new();
         for (path, answer) in real_refusals(&app, accept).await {
             let method = if [ME, "/", JWKS].contains(&path) { "get" } else { "post" };
             let body = answer.json();
@@ -222,9 +256,16 @@ async fn examples_are_what_the_service_really_answers() {
             let key = (accept.to_owned(), answer.status.as_str().to_owned(), code);
             let examples = examples(&document, path, method);
             assert_eq!(examples.get(&key), Some(&body), "{key:?} of {path}: {answer:?}");
-            seen += 1;
+            seen.insert((path.to_owned(), key.2));
         }
-        assert_eq!(seen, 27);
+        let documented = documented_refusals(&document, accept);
+        for (path, _) in &documented {
+            assert!(seen.iter().any(|(seen, _)| seen == path), "no refusal of {path}");
+        }
+        let codes = |refusals: &BTreeSet<(String, String)>| -> BTreeSet<_> {
+            refusals.iter().map(|(_, code)| code.clone()).collect()
+        };
+        assert!(codes(&documented).difference(&codes(&seen)).eq(RARE), "{seen:?} of {documented:?}");
     }
 }
 

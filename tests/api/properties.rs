@@ -73,6 +73,14 @@ fn json() -> impl Strategy<Value = Value> {
     })
 }
 
+/// What a key must be read as.
+fn expected<T>(value: Option<&Value>, of: impl FnOnce(&Value) -> Option<T>) -> Given<T> {
+    match value {
+        None | Some(Value::Null) => Given::Missing,
+        Some(value) => of(value).map_or(Given::OtherType, Given::Value),
+    }
+}
+
 /// What a body must be read as, key by key.
 fn expect_fields(text: &str, value: &Value) -> Result<(), TestCaseError> {
     let parsed = read::<Body>(text.as_bytes());
@@ -80,12 +88,6 @@ fn expect_fields(text: &str, value: &Value) -> Result<(), TestCaseError> {
         prop_assert_eq!(parsed.err(), Some(BodyError::NotAnObject));
         return Ok(());
     };
-    fn expected<T>(value: Option<&Value>, of: impl FnOnce(&Value) -> Option<T>) -> Given<T> {
-        match value {
-            None | Some(Value::Null) => Given::Missing,
-            Some(value) => of(value).map_or(Given::OtherType, Given::Value),
-        }
-    }
     let text_of = |value: &Value| value.as_str().map(str::to_owned);
     let number = |value: &Value| u32::try_from(value.as_u64()?).ok();
     let body = parsed.map_err(|error| TestCaseError::fail(format!("{error}: {text}")))?;
