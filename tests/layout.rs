@@ -1,10 +1,11 @@
 //! The layout rules, read off the source: which room may use which, what features may know of each other, where each heavy
-//! crate is at home.
+//! crate is at home, and what is built in from others.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test that panics has said what it had to say")]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A room, and the rooms that it may use. Arrows point down: `main → cli → app → features → {http, actors, database, hashing} →
 /// {config, telemetry, crypto, domain}`.
@@ -313,6 +314,85 @@ fn sql_is_written_where_the_database_is_at_home() {
 fn modules_are_files_beside_their_directories() {
     let broken: Vec<_> = sources().into_iter().map(|(file, _)| file).filter(|file| file.ends_with("mod.rs")).collect();
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// Crates that there is another choice for: TLS and cryptography are rustls and aws-lc-rs.
+const UNWANTED: [&str; 4] = ["openssl", "openssl-sys", "native-tls", "ring"];
+
+/// Licences that ask for no more than to be named.
+const PERMISSIVE: [&str; 14] = [
+    "0BSD",
+    "Apache-2.0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    "CC0-1.0",
+    "CDLA-Permissive-2.0",
+    "ISC",
+    "LLVM-exception",
+    "MIT",
+    "MIT-0",
+    "Unicode-3.0",
+    "Unlicense",
+    "Zlib",
+];
+
+/// Name and licence of every crate that is built here, for the program, its build or its tests. The lock file and `cargo
+/// metadata` name others too: those of other systems, which may not be at hand, and those of features that are off, such as
+/// ring for rustls-webpki.
+fn built() -> Vec<(String, String)> {
+    let mut tree = Command::new(env!("CARGO"));
+    tree.args(["tree", "--offline", "--locked", "-e", "normal,build,dev", "--prefix", "none", "--format", "{p}|{l}"]);
+    let output = tree.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines = text.lines().filter_map(|line| line.trim_end_matches(" (*)").split_once('|'));
+    let crates: Vec<_> =
+        lines.map(|(name, licence)| (name.split(' ').next().unwrap().to_owned(), licence.to_owned())).collect();
+    assert!(crates.iter().any(|(name, _)| name == "rustls-webpki"), "crates of crates are told too");
+    crates
+}
+
+#[test]
+fn there_is_one_tls_and_one_cryptography() {
+    let lock = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).unwrap();
+    // Named for a feature that is off; the next check is the one that counts.
+    let locked: Vec<_> = UNWANTED.iter().filter(|name| lock.contains(&format!("name = \"{name}\"\n"))).collect();
+    assert!(locked.iter().all(|name| **name == "ring"), "{locked:?} in Cargo.lock");
+    let found: BTreeSet<_> = built().into_iter().map(|(name, _)| name).collect();
+    let found: Vec<_> = UNWANTED.iter().filter(|name| found.contains(**name)).collect();
+    assert!(found.is_empty(), "{found:?} is built");
+}
+
+#[test]
+fn licences_are_permissive() {
+    let broken: BTreeSet<_> = built()
+        .into_iter()
+        .filter(|(_, licence)| {
+            let mut names = licence.split(|c: char| " /()".contains(c)).filter(|word| !word.is_empty()).peekable();
+            names.peek().is_none()
+                || names.any(|name| !["AND", "OR", "WITH"].contains(&name) && !PERMISSIVE.contains(&name))
+        })
+        .collect();
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn every_dependency_says_what_it_is_for() {
+    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
+    let (mut section, mut seen, mut silent) = ("", 0, Vec::new());
+    for line in manifest.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if line.starts_with('[') {
+            section = line;
+        } else if section.ends_with("dependencies]") {
+            seen += 1;
+            if line.split_once(" # ").is_none_or(|(_, reason)| reason.trim().is_empty()) {
+                silent.push(line);
+            }
+        }
+    }
+    assert!(seen > 40, "the dependencies are found");
+    assert!(silent.is_empty(), "{silent:#?}");
 }
 
 #[test]
