@@ -7,7 +7,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::metrics::sample;
-use crate::harness::{Answer, Api, EMAIL, PASSWORD, TestApp, TestDatabase, all, soon, until};
+use crate::harness::{Answer, Api, EMAIL, PASSWORD, TestApp, TestDatabase, join_all, soon, until};
 
 const OTHER: &str = "jane.doe@example.com";
 const PATIENT: (&str, &str) = ("hashing.max_wait_ms", "60000");
@@ -105,7 +105,7 @@ async fn beside_a_replica_of_the_version_before_exactly_10_wrong_passwords_are_c
     let old = OldReplica::beside(&app).await;
     // Both make the rows, too.
     app.db.run("DELETE FROM login_attempts").await;
-    let attempts = all((0..8).map(|n| {
+    let attempts = join_all((0..8).map(|n| {
         let (app, email) = (&app, if n % 2 == 0 { EMAIL } else { OTHER });
         async move {
             let mut checked = 0;
