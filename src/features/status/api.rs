@@ -1,3 +1,4 @@
 //! What clients may ask about the service.
 
+pub mod echo;
 pub mod root;
