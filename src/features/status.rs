@@ -6,5 +6,5 @@ use super::Feature;
 
 /// Builds it.
 pub(crate) fn build() -> Feature {
-    Feature { endpoints: vec![api::root::endpoint(), api::echo::endpoint()], ..Feature::default() }
+    Feature { endpoints: vec![api::root::endpoint()], ..Feature::default() }
 }

@@ -1,4 +1,3 @@
 //! What clients may ask about the service.
 
-pub mod echo;
 pub mod root;
