@@ -11,6 +11,7 @@ use super::running::{Running, Task};
 use super::{AppError, bind};
 use crate::config::Config;
 use crate::http::limits::local::Buckets;
+use crate::http::limits::{WIDER, wider};
 use crate::http::networks::Networks;
 use crate::http::redirect::{self, Redirect};
 use crate::http::server::{self, Entrance};
@@ -83,7 +84,9 @@ impl Front {
 /// What bounds the connections of each network; `None` where no limit is in force.
 fn networks(config: &Config, metrics: &Metrics) -> Option<Arc<Networks>> {
     let (server, rates) = (&config.server, &config.limits.rates);
-    let handshakes = |rate| Buckets::new(rate, rates.keys_max, metrics.limit_overflows.clone());
+    let buckets = |rate| Buckets::new(rate, rates.keys_max, metrics.limit_overflows.clone());
+    let [wide, wider_still] = WIDER;
+    let handshakes = |rate| [rate, wider(rate, wide), wider(rate, wider_still)].map(buckets);
     config.limits.enabled.then(|| {
         let handshakes = rates.handshake.map(handshakes);
         Networks::new(server.max_connections_per_address, handshakes, server.trusted_proxies.clone())

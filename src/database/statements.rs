@@ -22,6 +22,9 @@ pub(crate) struct Unavailable {
     pub(crate) for_a_value: bool,
 }
 
+/// How long a transaction waits for this process at most: meanwhile it holds locks that others want.
+const THINKS_MAX: Duration = Duration::from_secs(1);
+
 /// A value, and the type that it has in the statement.
 pub(crate) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
@@ -49,7 +52,7 @@ impl Connection<'_> {
         // Row locks are held while this process thinks. Of one that stops thinking, the server takes them back.
         let begin = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = {}",
-            self.timeout.as_millis()
+            self.timeout.min(THINKS_MAX).as_millis()
         );
         let prepared = self.prepare(sql).await?;
         self.is_open.store(true, Ordering::Relaxed);

@@ -230,9 +230,10 @@ impl Admission<'_> {
 }
 
 /// How many times the rate of an IPv6 network the /56 and the /48 around it have.
-const WIDER: [u32; 2] = [4, 16];
+pub(crate) const WIDER: [u32; 2] = [4, 16];
 
-fn wider(rate: config::Rate, times: u32) -> config::Rate {
+/// A rate of so many times as much.
+pub(crate) fn wider(rate: config::Rate, times: u32) -> config::Rate {
     config::Rate {
         period: rate.period / times,
         burst: rate.burst.saturating_mul(NonZeroU32::new(times).unwrap_or(NonZeroU32::MIN)),

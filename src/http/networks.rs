@@ -19,6 +19,9 @@ const WIDER: [usize; 2] = [2, 4];
 
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// How many handshakes a network may begin, and the /56 and /48 around an IPv6 one.
+pub type Handshakes = [Buckets; 3];
+
 /// The open connections of every network. An entry goes with its last connection, so there are never more than those.
 #[derive(Debug)]
 pub struct Networks {
@@ -26,7 +29,7 @@ pub struct Networks {
     open: Mutex<HashMap<(Network, usize), usize>>,
     max_each: usize,
     /// How many TLS handshakes a network may begin: each costs a signature, and the client nothing.
-    handshakes: Option<Buckets>,
+    handshakes: Option<Handshakes>,
     /// Proxies, each of which has as many connections as it has clients.
     proxies: Vec<IpNet>,
 }
@@ -43,7 +46,7 @@ impl Networks {
     /// Room for `max_each` connections of each network and as many handshakes as `handshakes` let pass, and for any number of
     /// each of `proxies`.
     #[must_use]
-    pub fn new(max_each: usize, handshakes: Option<Buckets>, proxies: Vec<IpNet>) -> Arc<Self> {
+    pub fn new(max_each: usize, handshakes: Option<Handshakes>, proxies: Vec<IpNet>) -> Arc<Self> {
         Arc::new(Self { open: Mutex::default(), max_each, handshakes, proxies })
     }
 
@@ -56,15 +59,9 @@ impl Networks {
             return Some(Slot { networks: Arc::clone(self), network: None });
         }
         let network = Network::of(peer);
-        if has_handshake
-            && let Some(handshakes) = &self.handshakes
-            && matches!(handshakes.take(network), Decision::Refused { .. })
-        {
-            return None;
-        }
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = |counted: (_, usize)| open.get(&counted).is_some_and(|count| *count >= self.max_each * counted.1);
-        if counted(network).any(is_full) {
+        if counted(network).any(is_full) || (has_handshake && !self.lets_begin(network)) {
             return None;
         }
         for counted in counted(network) {
@@ -73,12 +70,20 @@ impl Networks {
         Some(Slot { networks: Arc::clone(self), network: Some(network) })
     }
 
+    /// Whether the network may begin one more handshake.
+    fn lets_begin(&self, network: Network) -> bool {
+        let Some([own, wide @ ..]) = &self.handshakes else { return true };
+        let takes = |buckets: &Buckets, network| matches!(buckets.take(network), Decision::Allowed { .. });
+        let around = network.around().into_iter().flatten();
+        takes(own, network) && wide.iter().zip(around).all(|(buckets, network)| takes(buckets, network))
+    }
+
     /// Forgets networks that have begun no handshake lately, until dropped.
     pub async fn sweep(self: Arc<Self>) {
         let mut sweeps = interval(SWEEP);
         loop {
             sweeps.tick().await;
-            self.handshakes.iter().for_each(Buckets::sweep);
+            self.handshakes.iter().flatten().for_each(Buckets::sweep);
         }
     }
 }
@@ -171,11 +176,22 @@ mod tests {
         let rate = Rate { period: Duration::from_hours(1), burst: 3.try_into().unwrap() };
         let overflows = Metrics::new().unwrap().limit_overflows;
         let proxies = vec!["192.0.2.9/32".parse().unwrap()];
-        let networks = Networks::new(10, Some(Buckets::new(rate, 10, overflows)), proxies);
+        let networks = Networks::new(10, Some([0; 3].map(|_| Buckets::new(rate, 10, overflows.clone()))), proxies);
         let begun = (0..10).filter(|_| networks.enter(addr("192.0.2.1"), true).is_some()).count();
         assert_eq!(begun, 3);
         assert!(networks.enter(addr("192.0.2.1"), false).is_some(), "plain connections cost none");
         assert!(networks.enter(addr("192.0.2.2"), true).is_some());
         assert!((0..10).all(|_| networks.enter(addr("192.0.2.9"), true).is_some()), "a proxy's are its clients'");
+    }
+
+    #[test]
+    fn a_site_begins_no_more_handshakes_than_it_has_tokens() {
+        let rate = |burst: u32| Rate { period: Duration::from_hours(1), burst: burst.try_into().unwrap() };
+        let overflows = Metrics::new().unwrap().limit_overflows;
+        let handshakes = [1, 2, 3].map(|burst| Buckets::new(rate(burst), 10, overflows.clone()));
+        let networks = Networks::new(10, Some(handshakes), Vec::new());
+        let begun = |addr: String| networks.enter(addr.parse().unwrap(), true).is_some();
+        assert_eq!((0..9).filter(|n| begun(format!("2001:db8:1:{n:x}::1"))).count(), 2, "in one /56");
+        assert_eq!((1..9).filter(|n| begun(format!("2001:db8:1:{n:x}00::1"))).count(), 1, "in one /48");
     }
 }

@@ -12,6 +12,7 @@ mod http2;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -268,12 +269,15 @@ impl Connections {
     /// first bytes. Where places are about to run out, whoever takes them and says nothing leaves soon, so that others get in.
     async fn opening<S: AsyncRead + Unpin>(&self, wire: &mut Wire<S>) -> Option<Opening> {
         let spread = self.spread.next();
+        // Made before the look: a notification between the two is not missed.
+        let became_scarce = self.became_scarce.notified();
+        let mut became_scarce = pin!(became_scarce);
         let mut is_hurried = self.is_scarce();
         loop {
             let patience = if is_hurried { self.header_timeout.min(IDLE_WHEN_SCARCE) } else { self.header_timeout };
             tokio::select! {
                 opening = timeout(patience + spread, wire.opening()) => return opening.ok().and_then(Result::ok),
-                () = self.became_scarce.notified(), if !is_hurried => is_hurried = true,
+                () = &mut became_scarce, if !is_hurried => is_hurried = true,
                 () = self.closing.cancelled() => return None,
             }
         }

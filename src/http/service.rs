@@ -132,8 +132,11 @@ impl Service {
         let is_in_chunks = head.headers.contains_key(TRANSFER_ENCODING);
         let is_framed = version != Version::HTTP_11 || is_well_framed(&head.headers);
         let mut visit = self.gate.receive(&head, found, peer);
-        let answer =
-            if is_framed { self.admit(found, head, body, &mut visit).await } else { Err(Refusal::MALFORMED_REQUEST) };
+        let answer = match self.admit(&mut visit).await {
+            Err(refusal) => Err(refusal),
+            Ok(()) if !is_framed => Err(Refusal::MALFORMED_REQUEST),
+            Ok(()) => self.dispatch(found, head, body, visit.client).await,
+        };
         let mut reply = answer.unwrap_or_else(|refusal| refusal.into_reply(format));
         if (is_in_chunks || !is_framed || self.is_draining()) && version <= Version::HTTP_11 {
             reply.headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -157,22 +160,17 @@ impl Service {
         response
     }
 
-    async fn admit<B: Body + Unpin>(
-        &self,
-        found: Found<'_>,
-        head: Parts,
-        body: B,
-        visit: &mut Visit<'_>,
-    ) -> Result<Reply, Refusal> {
-        if let Err(refusal) = visit.admit().await {
+    /// Asks the limits; records a refusal, and logs it now and then.
+    async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), Refusal> {
+        let admitted = visit.admit().await;
+        if admitted.is_err() {
             let name = visit.limit_name();
             self.record.limit_hit(name, visit.client.network);
             if visit.should_log() {
                 tracing::info!(class = name, "a network is over its rate limit");
             }
-            return Err(refusal);
         }
-        self.dispatch(found, head, body, visit.client).await
+        admitted
     }
 
     async fn dispatch<B: Body + Unpin>(

@@ -59,32 +59,45 @@ impl Batches {
     pub(super) async fn reserve(&self, lines: Vec<(Key, Vec<Waiter>)>, mut asked: Asked) {
         let wishes: Vec<_> = lines.iter().map(|(key, waiters)| (*key, waiters.len())).collect();
         let asked_at = Instant::now();
-        let statement = async |connection: Connection<'_>| {
-            let store = Store(connection);
-            let grants = store.reserve(&wishes, &self.rules).await?;
-            let are_locked = wishes.iter().zip(&grants).filter(|(_, grant)| grant.locks_account());
-            let are_locked: Vec<_> = are_locked.map(|((key, _), _)| key.subject).collect();
-            let known = store.known(&are_locked, NETWORKS_MAX + 1).await?;
-            Ok((grants, known))
-        };
+        let statement = async |connection: Connection<'_>| Store(connection).reserve(&wishes, &self.rules).await;
         match self.statements.run(&self.pool, "reserve_attempts", wishes.len(), statement).await {
-            Ok((grants, known)) => {
-                let hand_out = |((key, line), grant): ((Key, _), Grant)| {
-                    let mut rest = self.hand_out(key, line, &grant);
-                    rest.lock = grant.locks_account().then(|| {
-                        let known = known.iter().filter(|known| known.subject == key.subject);
-                        let known = known.map(|known| known.source).collect();
-                        Lock { asked_at, until: asked_at + grant.wait, known }
-                    });
-                    rest
-                };
+            Ok(grants) => {
+                let locked: Vec<_> = wishes
+                    .iter()
+                    .zip(&grants)
+                    .filter(|(_, grant)| grant.locks_account())
+                    .map(|((key, _), grant)| (key.subject, asked_at + grant.wait))
+                    .collect();
+                // First: places that are granted are not to be lost where the next statement fails.
+                let hand_out = |((key, line), grant): ((Key, _), Grant)| self.hand_out(key, line, &grant);
                 asked.rests = lines.into_iter().zip(grants).map(hand_out).collect();
+                self.remember_locked(&locked, asked_at, &mut asked.rests).await;
             }
             Err(error) => {
                 for waiter in lines.into_iter().flat_map(|(_, waiters)| waiters) {
                     let _ = waiter.reply.send(Err(error.into()));
                 }
             }
+        }
+    }
+
+    /// Adds to the rest of each account that is locked to strangers which networks it knows.
+    async fn remember_locked(&self, locked: &[([u8; 32], Instant)], asked_at: Instant, rests: &mut [Rest]) {
+        if locked.is_empty() {
+            return;
+        }
+        let subjects: Vec<_> = locked.iter().map(|(subject, _)| *subject).collect();
+        let statement = async |connection: Connection<'_>| Store(connection).known(&subjects, NETWORKS_MAX + 1).await;
+        // Without an answer the account is not remembered, and the database is asked again.
+        let Ok(known) = self.statements.run(&self.pool, "known_networks", subjects.len(), statement).await else {
+            return;
+        };
+        for rest in rests {
+            let subject = rest.key.subject;
+            rest.lock = locked.iter().find(|(locked, _)| *locked == subject).map(|(_, until)| {
+                let known = known.iter().filter(|known| known.subject == subject).map(|known| known.source).collect();
+                Lock { asked_at, until: *until, known }
+            });
         }
     }
 

@@ -155,6 +155,10 @@ impl Worker for Hasher {
         (): &mut (),
     ) -> Result<Class, ActorProcessingErr> {
         let Msg { job, begun, arrived, mut permit, reply: Some(reply) } = msg else { return Ok(key) };
+        if reply.is_closed() {
+            self.metrics.hash_abandoned.inc();
+            return Ok(key);
+        }
         self.metrics.hash_wait.observe(seconds(arrived.elapsed()));
         permit.run();
         begun.set();

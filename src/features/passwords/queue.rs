@@ -59,6 +59,17 @@ impl Waiting {
         job
     }
 
+    /// Drops the jobs in front that nobody waits for, before it is decided whose turn it is. One that is late, too, is left to
+    /// the factory: it has looked at it, and discards whatever it gets next.
+    fn drop_abandoned(&mut self) {
+        for class in [Class::Known, Class::Stranger, Class::Hash] {
+            while self.queue(class).front().is_some_and(|job| job.msg.is_abandoned() && !job.is_expired()) {
+                self.queue(class).pop_front();
+                self.metrics.hash_abandoned.inc();
+            }
+        }
+    }
+
     fn queue(&mut self, class: Class) -> &mut VecDeque<Job<Class, Msg>> {
         match class {
             Class::Known => &mut self.known,
@@ -79,13 +90,8 @@ impl Queue<Class, Msg> for Waiting {
 
     /// The next job that somebody still waits for.
     fn pop_front(&mut self) -> Option<Job<Class, Msg>> {
-        loop {
-            let job = self.pop()?;
-            if !job.msg.is_abandoned() {
-                return Some(job);
-            }
-            self.metrics.hash_abandoned.inc();
-        }
+        self.drop_abandoned();
+        self.pop()
     }
 
     fn discard_oldest(&mut self) -> Option<Job<Class, Msg>> {

@@ -12,6 +12,8 @@ pub(super) const NEVER: Moment = Moment(i64::MIN);
 const DOUBLINGS: i32 = 24;
 /// No lock is made longer than this.
 const LONGEST: Duration = Duration::from_hours(24);
+/// The same on a network that the account knows.
+const LONGEST_WHERE_KNOWN: Duration = Duration::from_hours(1);
 /// `known_until` moves once a day, so that most logins change no index.
 const RENEW_AFTER: Duration = Duration::from_hours(24);
 
@@ -90,7 +92,7 @@ impl Counter {
         match end.outcome {
             Some(Outcome::Failed) if !self.is_locked(scope, rules) => {
                 self.fail(now, rules);
-                return self.is_locked(scope, rules).then(|| self.lock(now, rules));
+                return self.is_locked(scope, rules).then(|| self.lock(now, scope, rules));
             }
             Some(Outcome::Succeeded) if scope == Scope::Network => self.succeed(now, rules),
             // A success from one network says nothing of the strangers' failures.
@@ -105,8 +107,15 @@ impl Counter {
         self.expires_at = self.expires_at.max(after(now, rules.forget.max(rules.lock)));
     }
 
-    fn lock(&mut self, now: Moment, rules: &Rules) -> Duration {
-        let lasting = doubled(rules.lock, i32::from(self.locks)).min(rules.lock.max(LONGEST));
+    fn lock(&mut self, now: Moment, scope: Scope, rules: &Rules) -> Duration {
+        let longest = match scope {
+            // Strangers begin it, and nothing that the owner does ends it.
+            Scope::Account => rules.lock,
+            // It is the owner's network, too.
+            Scope::Network if self.known_until > now => LONGEST_WHERE_KNOWN,
+            Scope::Network => LONGEST,
+        };
+        let lasting = doubled(rules.lock, i32::from(self.locks)).min(rules.lock.max(longest));
         self.locks = self.locks.saturating_add(1);
         self.failed_at = after(now, lasting.saturating_sub(rules.lock));
         self.expires_at = self.expires_at.max(after(now, lasting.saturating_add(rules.forget)));

@@ -254,3 +254,15 @@ fn a_counter_that_was_never_used_is_void() {
     let hasty = Rules { delay_after: 0, ..rules() };
     assert_eq!(reserve(NOW, &mut own, None, 1, &hasty), grant(1, true));
 }
+
+/// What strangers do is not to keep an owner out for a day.
+#[test]
+fn locks_do_not_grow_without_end_where_the_owner_would_suffer() {
+    let end = || Ended { lease: at(0), outcome: Some(Outcome::Failed) };
+    let mut own = Counter { locks: 9, known_until: at(86_400), ..counter(3, 9, 0) };
+    let lasting = resolve(NOW, &mut own, None, end(), &rules()).network.unwrap();
+    assert_eq!(lasting.as_secs(), 3600, "on a network that the account knows");
+    let mut account = Counter { locks: 9, ..counter(5, 9, 0) };
+    let lasting = resolve(NOW, &mut counter(0, 9, 0), Some(&mut account), end(), &rules()).account.unwrap();
+    assert_eq!(lasting.as_secs(), 900, "of all networks that it does not know");
+}
