@@ -42,7 +42,7 @@ const HOMES: [(&[&str], &[&str]); 13] = [
     (&["bcrypt"], &["hashing"]),
     (&["tokio_rustls", "rustls_acme", "x509_parser"], &["http/tls"]),
     (&["rustls"], &["http/tls", "database/tls"]),
-    (&["socket2"], &["http/unsent"]),
+    (&["socket2"], &["http/send_buffer"]),
     (&["prometheus"], &["telemetry"]),
     (&["strsim", "toml"], &["config"]),
     // Which URLs Redis's client understands is the client's to say.
