@@ -211,24 +211,6 @@ impl Outline {
 }
 
 impl Endpoint {
-    /// Its method; `GET` stands for `HEAD` too.
-    #[must_use]
-    pub fn method(&self) -> &Method {
-        &self.method
-    }
-
-    /// Its path.
-    #[must_use]
-    pub fn path(&self) -> &'static str {
-        self.path
-    }
-
-    /// Who may call it.
-    #[must_use]
-    pub fn caller(&self) -> Caller {
-        self.caller
-    }
-
     /// What the OpenAPI document needs to know of it; `None` where it is not in there.
     #[must_use]
     pub fn spec(&self) -> Option<Spec> {
