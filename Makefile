@@ -18,6 +18,7 @@ test: ## Run the unit tests and those of the API
 test-shuffled: ## Run them in random order, as .ci/run does
 	@.ci/install cc postgres redis
 	$(RUNNER)="env RUSTC_BOOTSTRAP=1" cargo test --lib --tests -- -Z unstable-options --shuffle
+	cargo test --doc
 
 # Two at a time: each has servers and clients of its own, and measures how long they take.
 test-faults: ## Kill, freeze, cut, fill up and attack real servers under load (Linux)
