@@ -148,7 +148,7 @@ impl App {
 
     /// Starts the loops that throw away what is not needed any more, and the one that follows Redis.
     fn keep_up(&self, running: &mut Running, limits: Arc<Limits>, (pool, kept): (Pool, usize)) {
-        let part = |name| self.health.part(name);
+        let part = |name| self.health.loop_part(name);
         running.add_task(tokio::spawn(part("pool").keep_running(move || database::shrink(pool.clone(), kept))));
         let swept = Arc::clone(&limits);
         running.add_task(tokio::spawn(part("limits").keep_running(move || Arc::clone(&swept).sweep())));
@@ -167,7 +167,7 @@ impl App {
             tls: self.tls.clone(),
             probe: tokio::sync::Mutex::default(),
         });
-        let part = self.health.part("admin");
+        let part = self.health.loop_part("admin");
         tokio::spawn(async move { part.keep_running(|| admin::serve(&listener, Arc::clone(&admin))).await })
     }
 

@@ -54,24 +54,24 @@ impl Front {
         let networks = networks(config, service.metrics());
         let (tls, upkeep) = self.tls.unzip();
         if let Some(networks) = networks.clone() {
-            let part = health.part("networks");
+            let part = health.loop_part("networks");
             running.add_task(tokio::spawn(part.keep_running(move || Arc::clone(&networks).sweep())));
         }
         if let Some(upkeep) = upkeep {
-            let (part, upkeep) = (health.part("certificate"), Arc::new(upkeep));
+            let (part, upkeep) = (health.loop_part("certificate"), Arc::new(upkeep));
             running.add_task(tokio::spawn(part.keep_running(move || Arc::clone(&upkeep).run())));
         }
         let entrance = Entrance { tls: tls.clone(), networks: networks.clone() };
         if let (Some(listener), Some(tls)) = (self.redirect, tls) {
             let port = config.server.https.redirect_port.unwrap_or_else(|| self.addr.port());
             let redirect = Arc::new(Redirect { service: Arc::clone(service), tls, networks, port });
-            let (redirecting, config) = (health.part("redirect"), config.server.clone());
+            let (redirecting, config) = (health.loop_part("redirect"), config.server.clone());
             running.add_task(tokio::spawn(async move {
                 redirecting.keep_running(|| redirect::serve(&listener, Arc::clone(&redirect), &config)).await;
             }));
         }
         let (stop, stopped) = oneshot::channel();
-        let accepting = (health.part("accept"), stopped);
+        let accepting = (health.loop_part("accept"), stopped);
         let server = server::serve(self.listener, entrance, Arc::clone(service), config.server.clone(), accepting);
         let mut server = Task(tokio::spawn(server));
         running.add(|| async move {

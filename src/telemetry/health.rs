@@ -66,6 +66,15 @@ impl Health {
         Part { health: Arc::clone(self), name, started: None, pause: Duration::ZERO }
     }
 
+    /// Adds a part that is a loop. It is up from this call on: a service that says that it listens is ready, whenever its
+    /// loops are first polled.
+    #[must_use]
+    pub fn loop_part(self: &Arc<Self>, name: &'static str) -> Part {
+        let mut part = self.part(name);
+        part.is_up();
+        part
+    }
+
     /// A part that is being restarted: the service should get no requests until it is back.
     #[must_use]
     pub fn down(&self) -> Option<&'static str> {
@@ -176,10 +185,17 @@ mod tests {
         let run = || async {
             assert!(starts.fetch_add(1, Ordering::Relaxed) >= 3, "not yet");
         };
-        health.part("loop").keep_running(run).await;
+        health.loop_part("loop").keep_running(run).await;
         assert_eq!(starts.load(Ordering::Relaxed), 4);
         assert_eq!(health.restarts.with_label_values(&["loop"]).get(), 3);
         assert_eq!((health.down(), health.failing()), (None, None));
+    }
+
+    #[test]
+    fn a_loop_is_up_before_it_is_first_polled() {
+        let health = health();
+        let _unpolled = health.loop_part("loop").keep_running(std::future::pending);
+        assert_eq!(health.down(), None);
     }
 
     #[test]

@@ -179,7 +179,8 @@ async fn strangers_at_a_locked_account_cost_no_statement_and_known_networks_get_
     }
     let asked = statements().await - before;
     let seconds = started.elapsed().as_secs();
-    assert!((1..=1 + seconds).contains(&asked), "{asked} statements in {seconds} s");
+    // An answer is good for a second. Strangers who come before it is remembered ask as well: a few, not all 200.
+    assert!((1..=4 * (1 + seconds)).contains(&asked), "{asked} statements in {seconds} s");
     assert_eq!(sample(&admin, "rollcall_attempts_refused_total{reason=\"locked\"}").await, 200);
     login(&app, 1, PASSWORD).await.expect_json(200);
     login(&app, 1, "WrongPass123").await.expect_refusal(401, "invalid_credentials");
