@@ -14,18 +14,21 @@ use crate::config::{Config, Telemetry};
 use crate::crypto::pseudonym::Pseudonyms;
 use crate::database::migrations::{self, Outcome};
 use crate::database::{self, Database, DatabaseError, Pool};
-use crate::features::tokens::handle::Keyring;
+use crate::features::passwords;
+use crate::features::tokens::handle::{KeyMetrics, Keyring};
 use crate::features::tokens::store::KeyStore;
 use crate::hashing::engine::{Engines, StartError};
 use crate::http::admin::{self, Admin};
 use crate::http::docs;
 use crate::http::gate::Gate;
 use crate::http::limits::Limits;
+use crate::http::limits::metrics::LimitMetrics;
+use crate::http::metrics::HttpMetrics;
 use crate::http::router::Router;
 use crate::http::server;
 use crate::http::service::Service;
 use crate::http::tls::Tls;
-use crate::telemetry::{Health, Metrics};
+use crate::telemetry::{Health, Registry};
 
 mod descriptors;
 mod error;
@@ -55,7 +58,7 @@ pub struct App {
     redirect_addr: Option<SocketAddr>,
     tls: Option<Arc<Tls>>,
     handles: Handles,
-    metrics: Arc<Metrics>,
+    registry: Registry,
     health: Arc<Health>,
     running: Running,
 }
@@ -63,7 +66,7 @@ pub struct App {
 /// What a start has before there is a database.
 struct Ground {
     config: Config,
-    metrics: Arc<Metrics>,
+    registry: Registry,
     front: Front,
     admin_listener: Option<TcpListener>,
     engines: JoinHandle<Result<Engines, StartError>>,
@@ -79,15 +82,15 @@ impl App {
         descriptors::bound(&mut config);
         check_secret(&config)?;
         // Addresses and certificates first: the likeliest mistakes should not cost a cluster's start.
-        let metrics = Arc::new(Metrics::new()?);
-        let front = Front::open(&config, &metrics).await?;
+        let registry = Registry::new()?;
+        let front = Front::open(&config, &registry).await?;
         let admin_listener = open_admin(&config.telemetry)?;
         // Measures the kernel while the database starts or answers.
-        let (hashing, panics) = (config.hashing.clone(), metrics.hash_engine_panics.clone());
+        let (hashing, panics) = (config.hashing.clone(), passwords::engine_panics(&registry)?);
         let engines = tokio::task::spawn_blocking(move || Engines::start(&hashing, panics));
         let mut database = Database::open(&config.database, &config.data_dir).await?;
-        database.keep_running(metrics.db_restarts.clone());
-        let ground = Ground { config, metrics, front, admin_listener, engines };
+        database.keep_running(database::server_restarts(&registry)?);
+        let ground = Ground { config, registry, front, admin_listener, engines };
         let (pool, is_private) = (database.pool.clone(), database.is_private());
         let mut running = Running::default();
         running.add(|| database.close());
@@ -106,17 +109,18 @@ impl App {
         (pool, is_private): (Pool, bool),
         running: &mut Running,
     ) -> Result<Self, AppError> {
-        let Ground { config, metrics, front, admin_listener, engines } = ground;
-        let health = Health::new(&metrics);
+        let Ground { config, registry, front, admin_listener, engines } = ground;
+        let health = Health::new(&registry)?;
         // What the configuration alone decides comes before the first change to the database.
         let secret = signing_secret(&config, is_private)?;
         let pseudonyms = Arc::new(pseudonyms(&config, &secret));
-        let limits = Arc::new(Limits::new(&config.limits, Arc::clone(&pseudonyms), &metrics)?);
+        let limits =
+            Arc::new(Limits::new(&config.limits, Arc::clone(&pseudonyms), LimitMetrics::register(&registry)?)?);
         migrate(&pool).await?;
-        let keyring = open_keyring(&config, &secret, &pool, &metrics).await?;
+        let keyring = open_keyring(&config, &secret, &pool, &registry).await?;
         let engines = engines.await.map_err(assembly)??;
-        let kit = Kit { keyring, pseudonyms, pool: pool.clone(), engines, metrics: Arc::clone(&metrics) };
-        let Features { handles, mut endpoints, children } = features::build(kit, &config);
+        let kit = Kit { keyring, pseudonyms, pool: pool.clone(), engines, registry: registry.clone() };
+        let Features { handles, mut endpoints, children } = features::build(kit, &config)?;
         if config.server.docs {
             endpoints.extend(docs::endpoints(&endpoints));
         }
@@ -125,22 +129,24 @@ impl App {
         let audit = handles.audit.clone();
         running.add(|| async move { audit.flush().await });
         limits.open().await;
+        let probe = Probe::new(pool.clone(), &registry)?;
         let gate = Gate::new(&config, Arc::clone(&limits));
         let record = Box::new(handles.audit.clone());
-        let service = Arc::new(Service::new(router, gate, record, Arc::clone(&metrics), &config.server));
+        let service =
+            Arc::new(Service::new(router, gate, record, Arc::new(HttpMetrics::register(&registry)?), &config.server));
         let app = Self {
             addr: front.addr,
             admin_addr: admin_listener.as_ref().and_then(|listener| listener.local_addr().ok()),
             redirect_addr: front.redirect_addr(),
             tls: front.tls(),
             handles,
-            metrics,
+            registry,
             health,
             running: Running::default(),
         };
         app.keep_up(running, limits, (pool.clone(), config.database.pool_kept));
         if let Some(listener) = admin_listener {
-            running.add_task(app.serve_admin(listener, Arc::clone(&service), pool));
+            running.add_task(app.serve_admin(listener, Arc::clone(&service), probe));
         }
         front.serve(&service, &config, &app.health, running);
         Ok(app)
@@ -155,15 +161,19 @@ impl App {
         running.add_task(tokio::spawn(part("redis").keep_running(move || Arc::clone(&limits).follow_redis())));
     }
 
-    fn serve_admin(&self, listener: TcpListener, service: Arc<Service>, pool: Pool) -> JoinHandle<()> {
+    fn serve_admin(&self, listener: TcpListener, service: Arc<Service>, probe: Probe) -> JoinHandle<()> {
         let (asked, reported) = (self.handles.hasher.clone(), self.handles.hasher.clone());
+        let reported_probe = probe.clone();
         let admin = Arc::new(Admin {
             service,
             is_overloaded: Box::new(move || asked.is_overloaded()),
-            report: Box::new(move || reported.report()),
-            metrics: Arc::clone(&self.metrics),
+            report: Box::new(move || {
+                reported.report();
+                reported_probe.report();
+            }),
+            registry: self.registry.clone(),
             health: Arc::clone(&self.health),
-            database: Box::new(Probe(pool)),
+            database: Box::new(probe),
             tls: self.tls.clone(),
             probe: tokio::sync::Mutex::default(),
         });
@@ -207,10 +217,10 @@ impl App {
         &self.handles
     }
 
-    /// The metrics.
+    /// Its metrics.
     #[must_use]
-    pub fn metrics(&self) -> &Metrics {
-        &self.metrics
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// The parts, and whether they are up.
@@ -289,10 +299,10 @@ pub async fn open_keyring(
     config: &Config,
     secret: &SecretString,
     pool: &Pool,
-    metrics: &Arc<Metrics>,
+    registry: &Registry,
 ) -> Result<Keyring, AppError> {
     let store = KeyStore::new(pool.clone(), config.database.timeout.min(KEYS_TIMEOUT));
-    Ok(Keyring::open(secret, &config.tokens, store, metrics).await?)
+    Ok(Keyring::open(secret, &config.tokens, store, KeyMetrics::register(registry)?).await?)
 }
 
 /// Under the secret, which all replicas share.

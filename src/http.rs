@@ -15,6 +15,7 @@ pub mod error;
 pub(crate) mod etag;
 pub mod gate;
 pub mod limits;
+pub mod metrics;
 pub mod networks;
 pub mod redirect;
 pub mod reply;

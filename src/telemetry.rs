@@ -5,7 +5,7 @@
 mod health;
 mod json;
 mod lines;
-mod metrics;
+mod registry;
 
 use std::io::{self, IsTerminal, stderr};
 use std::sync::Arc;
@@ -21,7 +21,9 @@ use crate::config::{LogFormat, Telemetry};
 pub use health::{Health, Part};
 use json::Json;
 use lines::{Lines, Writer};
-pub use metrics::{Counter, Level, Metrics, Times, seconds};
+pub use registry::{
+    Counter, Counters, Gauge, Histogram, Histograms, LateLevel, Level, Levels, REQUEST_TIMES, Registry,
+};
 
 /// Why logs or metrics can't be had.
 #[derive(Debug, Error)]

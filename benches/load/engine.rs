@@ -7,7 +7,7 @@ use rollcall::config::Config;
 use rollcall::hashing::Salt;
 use rollcall::hashing::engine::{Engines, Job};
 use rollcall::hashing::mcf::Cost;
-use rollcall::telemetry::Metrics;
+use rollcall::telemetry::Counter;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout_at;
 use zeroize::Zeroizing;
@@ -29,7 +29,7 @@ impl Engine {
     /// The only place that knows how engines are started.
     pub(crate) fn start() -> Outcome<Self> {
         let config = Config::with(&[("hashing.engines", "1"), ("hashing.niceness", "0")])?;
-        Ok(Self(Engines::start(&config.hashing, Metrics::new()?.hash_engine_panics)?))
+        Ok(Self(Engines::start(&config.hashing, Counter::new("panics", "None.")?)?))
     }
 
     /// Computes one hash. The only place that knows how a job is put.

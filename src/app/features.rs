@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::database::Pool;
+use crate::database::{Pool, StatementMetrics};
 use secrecy::SecretString;
 
 use super::{AppError, KEYS_TIMEOUT, assembly, pseudonyms};
@@ -16,13 +16,13 @@ use crate::features::audit::handle::AuditHandle;
 use crate::features::login::api::login as log_in;
 use crate::features::login::handle::AttemptsHandle;
 use crate::features::passwords::handle::HasherHandle;
-use crate::features::tokens::handle::{Keyring, TokenHandle};
+use crate::features::tokens::handle::{KeyMetrics, Keyring, TokenHandle};
 use crate::features::tokens::store::KeyStore;
 use crate::features::{accounts, audit, login, passwords, status, tokens};
 use crate::hashing::engine::Engines;
 use crate::http::docs;
 use crate::http::endpoint::Endpoint;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Registry, TelemetryError};
 
 /// What features are built from.
 #[derive(Debug)]
@@ -35,8 +35,8 @@ pub(super) struct Kit {
     pub(super) pool: Pool,
     /// Hash threads.
     pub(super) engines: Engines,
-    /// The service's metrics.
-    pub(super) metrics: Arc<Metrics>,
+    /// Where metrics are registered.
+    pub(super) registry: Registry,
 }
 
 /// The handles of all features, cheap to clone.
@@ -63,13 +63,14 @@ pub(super) struct Features {
 }
 
 /// Builds all of them.
-pub(super) fn build(kit: Kit, config: &Config) -> Features {
-    let Kit { keyring, pseudonyms, pool, engines, metrics } = kit;
-    let (audit, audit_feature) = audit::build(pool.clone(), config, &pseudonyms, &metrics);
-    let (hasher, passwords) = passwords::build(engines, &config.hashing, &metrics);
+pub(super) fn build(kit: Kit, config: &Config) -> Result<Features, TelemetryError> {
+    let Kit { keyring, pseudonyms, pool, engines, registry } = kit;
+    let statements = &StatementMetrics::register(&registry)?;
+    let (audit, audit_feature) = audit::build(pool.clone(), config, &pseudonyms, (&registry, statements))?;
+    let (hasher, passwords) = passwords::build(engines, &config.hashing, &registry)?;
     let (tokens, tokens_feature) = tokens::build(keyring);
-    let (users, accounts) = accounts::build(pool.clone(), &config.database, &pseudonyms, &metrics);
-    let (attempts, login) = login::build(pool, config, pseudonyms, &metrics);
+    let (users, accounts) = accounts::build(pool.clone(), &config.database, &pseudonyms, statements);
+    let (attempts, login) = login::build(pool, config, pseudonyms, (&registry, statements))?;
     let handles = Handles { users, attempts, hasher, tokens, audit };
     let mut endpoints = endpoints(&handles);
     let mut children = Vec::new();
@@ -77,7 +78,7 @@ pub(super) fn build(kit: Kit, config: &Config) -> Features {
         endpoints.extend(feature.endpoints);
         children.extend(feature.children);
     }
-    Features { handles, endpoints, children }
+    Ok(Features { handles, endpoints, children })
 }
 
 /// Those that need several features.
@@ -97,16 +98,16 @@ fn endpoints(handles: &Handles) -> Vec<Endpoint> {
 pub fn openapi_json() -> Result<String, AppError> {
     let config = Config::with(&[]).map_err(assembly)?;
     let secret = SecretString::default();
-    let metrics = Arc::new(Metrics::new()?);
+    let registry = Registry::new()?;
     let pool = database::unconnected(&config.database)?;
     let store = KeyStore::new(pool.clone(), KEYS_TIMEOUT);
     let kit = Kit {
-        keyring: Keyring::of_secret(&secret, &config.tokens, store, &metrics)?,
+        keyring: Keyring::of_secret(&secret, &config.tokens, store, KeyMetrics::register(&registry)?)?,
         pseudonyms: Arc::new(pseudonyms(&config, &secret)),
         pool,
-        engines: Engines::start(&config.hashing, metrics.hash_engine_panics.clone())?,
-        metrics,
+        engines: Engines::start(&config.hashing, passwords::engine_panics(&registry)?)?,
+        registry,
     };
-    let specs: Vec<_> = build(kit, &config).endpoints.iter().filter_map(Endpoint::spec).collect();
+    let specs: Vec<_> = build(kit, &config)?.endpoints.iter().filter_map(Endpoint::spec).collect();
     docs::openapi_json(&specs).map_err(assembly)
 }

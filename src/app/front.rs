@@ -11,13 +11,14 @@ use super::running::{Running, Task};
 use super::{AppError, bind};
 use crate::config::Config;
 use crate::http::limits::local::Buckets;
-use crate::http::limits::{WIDER, wider};
+use crate::http::limits::{Limits, WIDER, wider};
 use crate::http::networks::Networks;
 use crate::http::redirect::{self, Redirect};
 use crate::http::server::{self, Entrance};
 use crate::http::service::Service;
+use crate::http::tls::metrics::TlsMetrics;
 use crate::http::tls::{Tls, Upkeep};
-use crate::telemetry::{Health, Metrics};
+use crate::telemetry::{Health, Registry};
 
 /// Listeners that nobody serves yet.
 pub(super) struct Front {
@@ -30,14 +31,14 @@ pub(super) struct Front {
 
 impl Front {
     /// Listens, and reads the certificate.
-    pub(super) async fn open(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, AppError> {
+    pub(super) async fn open(config: &Config, registry: &Registry) -> Result<Self, AppError> {
         let listener = listen(&config.server.host, config.server.port).await?;
         let addr = listener.local_addr().map_err(|error| AppError::Assembly(error.to_string()))?;
         let redirect = match config.server.https.redirect_addr {
             Some(addr) => Some(bind(addr, "server.redirect_addr")?),
             None => None,
         };
-        let tls = Tls::open(&config.server.https, &config.data_dir, metrics)?;
+        let tls = Tls::open(&config.server.https, &config.data_dir, TlsMetrics::register(registry)?)?;
         Ok(Self { addr, listener, redirect, tls: tls.map(|(tls, upkeep)| (Arc::new(tls), upkeep)) })
     }
 
@@ -51,7 +52,7 @@ impl Front {
 
     /// Serves from now on. What is accepted is answered before the rest of `running` stops.
     pub(super) fn serve(self, service: &Arc<Service>, config: &Config, health: &Arc<Health>, running: &mut Running) {
-        let networks = networks(config, service.metrics());
+        let networks = networks(config, service.gate().limits());
         let (tls, upkeep) = self.tls.unzip();
         if let Some(networks) = networks.clone() {
             let part = health.loop_part("networks");
@@ -82,9 +83,9 @@ impl Front {
 }
 
 /// What bounds the connections of each network; `None` where no limit is in force.
-fn networks(config: &Config, metrics: &Metrics) -> Option<Arc<Networks>> {
+fn networks(config: &Config, limits: &Limits) -> Option<Arc<Networks>> {
     let (server, rates) = (&config.server, &config.limits.rates);
-    let buckets = |rate| Buckets::new(rate, rates.keys_max, metrics.limit_overflows.clone());
+    let buckets = |rate| Buckets::new(rate, rates.keys_max, limits.overflows());
     let [wide, wider_still] = WIDER;
     let handshakes = |rate| [rate, wider(rate, wide), wider(rate, wider_still)].map(buckets);
     config.limits.enabled.then(|| {

@@ -12,11 +12,13 @@ use crate::config::https::Source;
 use crate::crypto::pseudonym::Pseudonyms;
 use crate::database::{Database, DatabaseError, local, migrations};
 use crate::domain::timestamp::rfc3339_millis;
+use crate::features::passwords;
 use crate::hashing::Salt;
 use crate::hashing::engine::{Engines, Job};
+use crate::http::limits::metrics::LimitMetrics;
 use crate::http::limits::shared::Shared;
 use crate::http::tls;
-use crate::telemetry::Metrics;
+use crate::telemetry::Registry;
 
 /// How long the capacity is measured.
 const MEASURE: Duration = Duration::from_secs(2);
@@ -29,25 +31,30 @@ pub(super) async fn run(config: &Config) -> Result<(), CliError> {
         print(&format!("certificate: good (until {})", rfc3339_millis(until)))?;
     }
     app::check_secret(config)?;
-    let metrics = Arc::new(Metrics::new()?);
+    let registry = Registry::new()?;
     if config.database.url.is_none() && !local::exists(&config.data_dir) {
         local::check_new(&config.data_dir).map_err(DatabaseError::from)?;
         print(&format!("database: good (serve makes a private cluster in {})", config.data_dir.display()))?;
     } else {
         let database = Database::open(&config.database, &config.data_dir).await?;
         let checked = check_database(&database).await;
-        let keys = check_keys(config, &database, &metrics).await;
+        let keys = check_keys(config, &database, &registry).await;
         database.close().await;
         print(&checked?)?;
         print(&format!("keys: {}", keys?))?;
     }
     if let Some(url) = config.limits.rates.redis_url.as_ref().filter(|_| config.limits.enabled) {
         let pseudonyms = Arc::new(Pseudonyms::new(&[], config.audit.emails, config.audit.addresses));
-        let shared = Shared::new(url, config.limits.rates.redis_timeout, pseudonyms, &metrics);
+        let shared = Shared::new(
+            url,
+            config.limits.rates.redis_timeout,
+            pseudonyms,
+            Arc::new(LimitMetrics::register(&registry)?),
+        );
         shared.map_err(AppError::from)?.check().await.map_err(AppError::from)?;
         print("redis: good")?;
     }
-    let engines = Engines::start(&config.hashing, metrics.hash_engine_panics.clone()).map_err(AppError::from)?;
+    let engines = Engines::start(&config.hashing, passwords::engine_panics(&registry)?).map_err(AppError::from)?;
     print("hash kernel: good")?;
     let rate = capacity(&engines, config).await;
     let (engines, lanes, cost) = (config.hashing.engines, engines.lanes(), config.hashing.cost.log_rounds());
@@ -72,12 +79,12 @@ async fn check_database(database: &Database) -> Result<String, DatabaseError> {
 }
 
 /// Which key signs, and which are there to check tokens with.
-async fn check_keys(config: &Config, database: &Database, metrics: &Arc<Metrics>) -> Result<String, CliError> {
+async fn check_keys(config: &Config, database: &Database, registry: &Registry) -> Result<String, CliError> {
     if migrations::version(&database.pool).await.map_err(DatabaseError::from)? != migrations::LATEST {
         return Ok("not looked at before the schema is up to date".to_owned());
     }
     let secret = app::signing_secret(config, database.is_private()).map_err(AppError::from)?;
-    let keyring = app::open_keyring(config, &secret, &database.pool, metrics).await?;
+    let keyring = app::open_keyring(config, &secret, &database.pool, registry).await?;
     Ok(format!("good ({})", keyring.describe()))
 }
 

@@ -8,9 +8,10 @@ use tokio::time::timeout;
 use tokio_postgres::Error;
 
 use super::cancel::Cancel;
+use super::metrics::StatementMetrics;
 use super::{is_of_a_lost_server, root_cause};
 use crate::config;
-use crate::telemetry::{Level, Metrics};
+use crate::telemetry::Level;
 
 /// Why work was not done to its end. What it was to write may have been written all the same, unless it had no connection.
 #[derive(Debug, Error)]
@@ -38,8 +39,8 @@ pub(crate) struct Lender {
 }
 
 impl Lender {
-    pub(crate) fn new(config: &config::Database, metrics: &Metrics) -> Self {
-        Self { cancel: Cancel::new(config), waiting: metrics.pool_waiting.clone() }
+    pub(crate) fn new(config: &config::Database, metrics: &StatementMetrics) -> Self {
+        Self { cancel: Cancel::new(config), waiting: metrics.waiting.clone() }
     }
 
     /// Gives `work` a connection of `pool`, and both together the time `limit`.

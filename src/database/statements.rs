@@ -1,6 +1,5 @@
 //! Statements: each is lent a connection for as long as it runs, and counted.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -11,8 +10,8 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Row, Statement};
 
 use super::lender::{LendError, Lender, is_of_a_value};
+use super::metrics::StatementMetrics;
 use crate::config;
-use crate::telemetry::{Metrics, seconds};
 
 /// The database did not answer, refused, or took too long. A write may or may not have happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -101,12 +100,12 @@ pub(crate) struct Statements {
     lender: Lender,
     mode: config::Statements,
     timeout: Duration,
-    metrics: Arc<Metrics>,
+    metrics: StatementMetrics,
 }
 
 impl Statements {
-    pub(crate) fn new(config: &config::Database, metrics: &Arc<Metrics>) -> Self {
-        let (lender, metrics) = (Lender::new(config, metrics), Arc::clone(metrics));
+    pub(crate) fn new(config: &config::Database, metrics: &StatementMetrics) -> Self {
+        let (lender, metrics) = (Lender::new(config, metrics), metrics.clone());
         Self { lender, mode: config.statements, timeout: config.timeout, metrics }
     }
 
@@ -131,10 +130,10 @@ impl Statements {
             result
         };
         let result = self.lender.lend(pool, self.timeout, run).await;
-        self.metrics.statement_duration.with_label_values(&[name]).observe(seconds(started.elapsed()));
+        self.metrics.duration.with_label_values(&[name]).observe(started.elapsed().as_secs_f64());
         result.map_err(|error| {
             tracing::warn!(statement = name, %error, "a database statement failed");
-            self.metrics.statement_failures.with_label_values(&[name]).inc();
+            self.metrics.failures.with_label_values(&[name]).inc();
             Unavailable { for_a_value: matches!(error, LendError::Value(_)) }
         })
     }

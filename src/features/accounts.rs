@@ -13,9 +13,8 @@ use super::Feature;
 use crate::actors::batcher::Plan;
 use crate::config;
 use crate::crypto::pseudonym::Pseudonyms;
-use crate::database::Pool;
 use crate::database::statements::Statements;
-use crate::telemetry::Metrics;
+use crate::database::{Pool, StatementMetrics};
 use handle::{GRACE, UserHandle};
 use store::{AccountsByEmail, Insert, ReplaceHash, Users, UsersById};
 
@@ -24,7 +23,7 @@ pub(crate) fn build(
     pool: Pool,
     config: &config::Database,
     pseudonyms: &Arc<Pseudonyms>,
-    metrics: &Arc<Metrics>,
+    metrics: &StatementMetrics,
 ) -> (UserHandle, Feature) {
     let users = Users { pool, statements: Statements::new(config, metrics) };
     let mut plan = Plan::new(config.batch_max, config.timeout + GRACE).group(config.read_batches);

@@ -4,6 +4,7 @@ mod actor;
 pub mod chain;
 pub mod handle;
 mod hits;
+mod metrics;
 pub mod store;
 
 use std::sync::Arc;
@@ -14,34 +15,33 @@ use super::Feature;
 use crate::actors::Current;
 use crate::config;
 use crate::crypto::pseudonym::Pseudonyms;
+use crate::database::StatementMetrics;
 use crate::database::lender::Lender;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Registry, TelemetryError};
 use actor::Sealer;
-use chain::KINDS;
 use handle::AuditHandle;
 use hits::Hits;
+use metrics::AuditMetrics;
 
 /// Builds the handle, and the actor behind it.
 pub(crate) fn build(
     pool: Pool,
     config: &config::Config,
     pseudonyms: &Arc<Pseudonyms>,
-    metrics: &Arc<Metrics>,
-) -> (AuditHandle, Feature) {
-    for kind in KINDS {
-        metrics.audit_sealed.with_label_values(&[kind]);
-    }
+    (registry, statements): (&Registry, &StatementMetrics),
+) -> Result<(AuditHandle, Feature), TelemetryError> {
+    let metrics = AuditMetrics::register(registry)?;
     let actor = Current::vacant();
-    let hits = Arc::new(Hits::new(config.audit.limit_window, metrics.audit_dropped.clone()));
+    let hits = Arc::new(Hits::new(config.audit.limit_window, metrics.dropped.clone()));
     let handle = AuditHandle { actor: actor.clone(), hits: Arc::clone(&hits) };
     let sealer = Arc::new(Sealer {
         pool,
-        lender: Lender::new(&config.database, metrics),
+        lender: Lender::new(&config.database, statements),
         hits,
         pseudonyms: Arc::clone(pseudonyms),
-        metrics: Arc::clone(metrics),
+        metrics,
         every: config.audit.seal_every,
         timeout: config.database.timeout,
     });
-    (handle, Feature { children: vec![actor::child(actor, sealer)], ..Feature::default() })
+    Ok((handle, Feature { children: vec![actor::child(actor, sealer)], ..Feature::default() }))
 }

@@ -8,13 +8,14 @@ mod known;
 mod lease;
 mod lines;
 mod locked;
+mod metrics;
 mod policy;
 mod queue;
 mod store;
 
 use std::sync::Arc;
 
-use crate::database::Pool;
+use crate::database::{Pool, StatementMetrics};
 
 use super::Feature;
 use crate::actors::Current;
@@ -22,10 +23,11 @@ use crate::config::Config;
 use crate::crypto::pseudonym::Pseudonyms;
 use crate::database::statements::Statements;
 use crate::hashing::COMPUTE_TIMEOUT;
-use crate::telemetry::Metrics;
-use batches::{Batches, FULL, LATE, LOCKED, PAUSED};
+use crate::telemetry::{Registry, TelemetryError};
+use batches::Batches;
 use handle::{AttemptsHandle, GRACE};
 use known::Known;
+use metrics::AttemptMetrics;
 use policy::Rules;
 
 /// Builds the handle, and the actor behind it.
@@ -33,11 +35,8 @@ pub(crate) fn build(
     pool: Pool,
     config: &Config,
     pseudonyms: Arc<Pseudonyms>,
-    metrics: &Arc<Metrics>,
-) -> (AttemptsHandle, Feature) {
-    for reason in [LOCKED, PAUSED, LATE, FULL] {
-        metrics.attempts_refused.with_label_values(&[reason]);
-    }
+    (registry, statements): (&Registry, &StatementMetrics),
+) -> Result<(AttemptsHandle, Feature), TelemetryError> {
     let Config { limits, database, .. } = config;
     let handle = AttemptsHandle {
         actor: Current::vacant(),
@@ -51,12 +50,12 @@ pub(crate) fn build(
     let lease = handle.max_wait + COMPUTE_TIMEOUT + 2 * handle.timeout;
     let batches = Arc::new(Batches {
         pool,
-        statements: Statements::new(database, metrics),
+        statements: Statements::new(database, statements),
         rules: Rules::new(limits, lease),
         rows_max: limits.attempts_max,
-        metrics: Arc::clone(metrics),
+        metrics: AttemptMetrics::register(registry)?,
         handle: handle.clone(),
     });
     let child = actor::child(handle.actor.clone(), database.batch_max, batches);
-    (handle, Feature { children: vec![child], ..Feature::default() })
+    Ok((handle, Feature { children: vec![child], ..Feature::default() }))
 }

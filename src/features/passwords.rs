@@ -3,6 +3,7 @@
 mod admission;
 pub mod api;
 pub mod handle;
+mod metrics;
 mod pool;
 mod queue;
 pub mod types;
@@ -14,12 +15,19 @@ use super::Feature;
 use crate::actors::Current;
 use crate::config;
 use crate::hashing::engine::Engines;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Registry, TelemetryError};
 use admission::Admission;
 use handle::HasherHandle;
+use metrics::HashMetrics;
+pub(crate) use metrics::engine_panics;
 
 /// Builds the handle, and the pool behind it.
-pub(crate) fn build(engines: Engines, config: &config::Hashing, metrics: &Arc<Metrics>) -> (HasherHandle, Feature) {
+pub(crate) fn build(
+    engines: Engines,
+    config: &config::Hashing,
+    registry: &Registry,
+) -> Result<(HasherHandle, Feature), TelemetryError> {
+    let metrics = Arc::new(HashMetrics::register(registry)?);
     let factory = Current::vacant();
     let handle = HasherHandle {
         factory: factory.clone(),
@@ -27,8 +35,8 @@ pub(crate) fn build(engines: Engines, config: &config::Hashing, metrics: &Arc<Me
         max_wait: config.max_wait,
         admission: Arc::new(Admission::new(engines.clone(), config.max_wait)),
         engines: engines.clone(),
-        metrics: Arc::clone(metrics),
+        metrics: Arc::clone(&metrics),
     };
-    let child = pool::child(factory, engines, config.clone(), Arc::clone(metrics));
-    (handle, Feature { children: vec![child], ..Feature::default() })
+    let child = pool::child(factory, engines, config.clone(), metrics);
+    Ok((handle, Feature { children: vec![child], ..Feature::default() }))
 }

@@ -6,6 +6,7 @@ pub mod claims;
 pub mod handle;
 mod header;
 mod keyring;
+mod metrics;
 mod ring;
 pub mod signing_key;
 pub mod store;

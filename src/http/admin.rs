@@ -22,7 +22,7 @@ use super::request_id::REQUEST_ID;
 use super::send_buffer;
 use super::service::Service;
 use super::tls::Tls;
-use crate::telemetry::{Health, Metrics};
+use crate::telemetry::{Health, Registry};
 
 /// How long the database may take to say that it is there.
 const READY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -41,9 +41,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub trait Database: Send + Sync {
     /// Whether it answers, within `limit`.
     fn answers(&self, limit: Duration) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
-
-    /// Connections to it that are idle, and that are in use.
-    fn connections(&self) -> [usize; 2];
 }
 
 /// What the admin listener tells about.
@@ -54,8 +51,8 @@ pub struct Admin {
     pub is_overloaded: Box<dyn Fn() -> bool + Send + Sync>,
     /// Brings gauges up to date that somebody has to ask for.
     pub report: Box<dyn Fn() + Send + Sync>,
-    /// Its metrics.
-    pub metrics: Arc<Metrics>,
+    /// All metrics.
+    pub registry: Registry,
     /// Its parts, and whether they are up.
     pub health: Arc<Health>,
     /// Its database.
@@ -73,7 +70,7 @@ pub async fn serve(listener: &TcpListener, admin: Arc<Admin>) {
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         let Ok((stream, _)) = listener.accept().await else {
-            admin.metrics.accept_errors.with_label_values(&["admin"]).inc();
+            admin.service.metrics().accept_errors.with_label_values(&["admin"]).inc();
             sleep(ACCEPT_PAUSE).await;
             continue;
         };
@@ -119,7 +116,7 @@ impl Admin {
         } else {
             Refusal::method_not_allowed(HeaderValue::from_static("GET, HEAD")).into_reply(Format::Envelope)
         };
-        self.metrics.admin_requests.with_label_values(&[reply.status.as_str()]).inc();
+        self.service.metrics().admin_requests.with_label_values(&[reply.status.as_str()]).inc();
         reply.headers.insert(REQUEST_ID, self.service.next_id());
         reply.into_response(is_head)
     }
@@ -128,10 +125,7 @@ impl Admin {
         self.database_answers().await;
         (self.report)();
         self.service.gate().limits().report();
-        for (state, count) in ["idle", "in_use"].into_iter().zip(self.database.connections()) {
-            self.metrics.pool_connections.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
-        }
-        Reply::of_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.metrics.render())
+        Reply::of_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.registry.render())
     }
 
     /// Alive unless a part dies more often than restarts make good: then the process is better started anew.
@@ -179,7 +173,6 @@ impl Admin {
             return answers;
         }
         let answers = self.database.answers(READY_TIMEOUT).await;
-        self.metrics.database_up.set(i64::from(answers));
         *probe = Some((Instant::now(), answers));
         answers
     }

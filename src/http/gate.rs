@@ -44,7 +44,7 @@ impl Gate {
     }
 
     /// The limits, whose gauges are set before they are read.
-    pub(super) fn limits(&self) -> &Limits {
+    pub fn limits(&self) -> &Limits {
         &self.limits
     }
 

@@ -6,6 +6,7 @@
 
 pub mod class;
 pub mod local;
+pub mod metrics;
 pub mod shared;
 
 use std::fmt::Write as _;
@@ -20,9 +21,10 @@ use super::error::Refusal;
 use crate::config;
 use crate::crypto::pseudonym::Pseudonyms;
 use crate::domain::network::Network;
-use crate::telemetry::{Counter, Metrics};
+use crate::telemetry::Counter;
 use class::Class;
 use local::Buckets;
+use metrics::LimitMetrics;
 use shared::{Shared, SharedError};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -52,7 +54,7 @@ pub enum Decision {
 pub struct Limits {
     all: Vec<Limit>,
     shared: Option<Shared>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<LimitMetrics>,
 }
 
 /// The limit of one class.
@@ -85,16 +87,18 @@ impl Limits {
     pub fn new(
         config: &config::Limits,
         pseudonyms: Arc<Pseudonyms>,
-        metrics: &Arc<Metrics>,
+        metrics: LimitMetrics,
     ) -> Result<Self, SharedError> {
-        let rates = &config.rates;
+        let (rates, metrics) = (&config.rates, Arc::new(metrics));
         let limits = if config.enabled { rates.classes.as_slice() } else { &[] };
-        let limit = |(name, rate): &(&'static str, config::Rate)| Limit::new(name, *rate, rates.keys_max, metrics);
+        let limit = |(name, rate): &(&'static str, config::Rate)| Limit::new(name, *rate, rates.keys_max, &metrics);
         let shared = match &rates.redis_url {
-            Some(url) if config.enabled => Some(Shared::new(url, rates.redis_timeout, pseudonyms, metrics)?),
+            Some(url) if config.enabled => {
+                Some(Shared::new(url, rates.redis_timeout, pseudonyms, Arc::clone(&metrics))?)
+            }
             _ => None,
         };
-        Ok(Self { all: limits.iter().map(limit).collect(), shared, metrics: Arc::clone(metrics) })
+        Ok(Self { all: limits.iter().map(limit).collect(), shared, metrics })
     }
 
     /// The limit of `class`, where one is in force.
@@ -160,27 +164,33 @@ impl Limits {
         }
     }
 
+    /// Counts requests that had to share a bucket.
+    #[must_use]
+    pub fn overflows(&self) -> Counter {
+        self.metrics.overflows.clone()
+    }
+
     /// Sets the gauges.
     pub(super) fn report(&self) {
         for limit in &self.all {
             let held = i64::try_from(limit.buckets.held()).unwrap_or(i64::MAX);
-            self.metrics.limit_keys.with_label_values(&[limit.name]).set(held);
+            self.metrics.keys.with_label_values(&[limit.name]).set(held);
         }
     }
 }
 
 impl Limit {
-    fn new(name: &'static str, rate: config::Rate, keys_max: usize, metrics: &Metrics) -> Self {
+    fn new(name: &'static str, rate: config::Rate, keys_max: usize, metrics: &LimitMetrics) -> Self {
         // In this time an empty bucket fills up.
         let window = whole_seconds(rate.period.saturating_mul(rate.burst.get()));
         let policy = HeaderValue::try_from(format!("\"{name}\";q={};w={window}", rate.burst));
-        let count = |outcome| metrics.limit_decisions.with_label_values(&[name, outcome]);
+        let count = |outcome| metrics.decisions.with_label_values(&[name, outcome]);
         Self {
             name,
             rate,
-            buckets: Buckets::new(rate, keys_max, metrics.limit_overflows.clone()),
-            wide: WIDER.map(|times| Buckets::new(wider(rate, times), keys_max, metrics.limit_overflows.clone())),
-            news: Buckets::new(NEWS, keys_max, metrics.limit_overflows.clone()),
+            buckets: Buckets::new(rate, keys_max, metrics.overflows.clone()),
+            wide: WIDER.map(|times| Buckets::new(wider(rate, times), keys_max, metrics.overflows.clone())),
+            news: Buckets::new(NEWS, keys_max, metrics.overflows.clone()),
             policy: policy.unwrap_or_else(|_| HeaderValue::from_static("")),
             allowed: count("allowed"),
             refused: count("refused"),

@@ -113,7 +113,7 @@ impl Drop for Slot {
 mod tests {
     use super::*;
     use crate::config::Rate;
-    use crate::telemetry::Metrics;
+    use crate::telemetry::Counter;
 
     fn addr(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn a_network_begins_no_more_handshakes_than_it_has_tokens() {
         let rate = Rate { period: Duration::from_hours(1), burst: 3.try_into().unwrap() };
-        let overflows = Metrics::new().unwrap().limit_overflows;
+        let overflows = Counter::new("overflows", "None.").unwrap();
         let proxies = vec!["192.0.2.9/32".parse().unwrap()];
         let networks = Networks::new(10, Some([0; 3].map(|_| Buckets::new(rate, 10, overflows.clone()))), proxies);
         let begun = (0..10).filter(|_| networks.enter(addr("192.0.2.1"), true).is_some()).count();
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn a_site_begins_no_more_handshakes_than_it_has_tokens() {
         let rate = |burst: u32| Rate { period: Duration::from_hours(1), burst: burst.try_into().unwrap() };
-        let overflows = Metrics::new().unwrap().limit_overflows;
+        let overflows = Counter::new("overflows", "None.").unwrap();
         let handshakes = [1, 2, 3].map(|burst| Buckets::new(rate(burst), 10, overflows.clone()));
         let networks = Networks::new(10, Some(handshakes), Vec::new());
         let begun = |addr: String| networks.enter(addr.parse().unwrap(), true).is_some();

@@ -61,7 +61,7 @@ pub async fn serve(listener: &TcpListener, redirect: Arc<Redirect>, config: &con
         while open.try_join_next().is_some() {}
         let place = redirect.networks.as_ref().map(|networks| networks.enter(peer.ip(), false));
         if matches!(place, Some(None)) {
-            redirect.service.metrics().http_connections_refused.inc();
+            redirect.service.metrics().connections_refused.inc();
             continue;
         }
         let (redirect, http1) = (Arc::clone(&redirect), http1.clone());
@@ -100,7 +100,7 @@ impl Redirect {
         };
         let id = self.service.next_id();
         let status = reply.status;
-        self.service.metrics().http_requests.with_label_values(&[route, status.as_str()]).inc();
+        self.service.metrics().requests.with_label_values(&[route, status.as_str()]).inc();
         // Costs next to nothing to ask for, and is counted.
         tracing::debug!(route, status = status.as_u16(), request_id = id.to_str().unwrap_or_default(), "request");
         reply.headers.insert(REQUEST_ID, id);

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 
+use super::metrics::HttpMetrics;
 use super::router::{Route, Router};
-use crate::telemetry::{Counter, Metrics, Times, seconds};
+use crate::telemetry::{Counter, Histogram};
 
 /// What requests without a route are counted under.
 const UNKNOWN: &str = "unknown";
@@ -17,7 +18,7 @@ const UNKNOWN: &str = "unknown";
 /// Where the service counts its answers.
 #[derive(Debug)]
 pub(super) struct RouteMetrics {
-    metrics: Arc<Metrics>,
+    metrics: Arc<HttpMetrics>,
     routes: Vec<Series>,
 }
 
@@ -25,27 +26,27 @@ pub(super) struct RouteMetrics {
 #[derive(Debug, Default)]
 struct Series {
     ok: OnceLock<Counter>,
-    times: OnceLock<Times>,
+    times: OnceLock<Histogram>,
 }
 
 impl RouteMetrics {
-    pub(super) fn new(metrics: Arc<Metrics>, router: &Router) -> Self {
+    pub(super) fn new(metrics: Arc<HttpMetrics>, router: &Router) -> Self {
         Self { metrics, routes: std::iter::repeat_with(Series::default).take(router.series()).collect() }
     }
 
     /// Counts one answer; gives the name that it was counted under.
     pub(super) fn count(&self, route: Option<&Route>, status: StatusCode, took: Duration) -> &'static str {
         let path = route.map_or(UNKNOWN, |route| route.label);
-        let answers = || self.metrics.http_requests.with_label_values(&[path, status.as_str()]);
-        let times = || self.metrics.http_duration.with_label_values(&[path]);
+        let answers = || self.metrics.requests.with_label_values(&[path, status.as_str()]);
+        let times = || self.metrics.duration.with_label_values(&[path]);
         let series = route.and_then(|route| self.routes.get(route.series));
         match series {
             Some(series) if status == StatusCode::OK => series.ok.get_or_init(answers).inc(),
             _ => answers().inc(),
         }
         match series {
-            Some(series) => series.times.get_or_init(times).observe(seconds(took)),
-            None => times().observe(seconds(took)),
+            Some(series) => series.times.get_or_init(times).observe(took.as_secs_f64()),
+            None => times().observe(took.as_secs_f64()),
         }
         path
     }

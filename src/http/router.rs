@@ -133,8 +133,9 @@ mod tests {
     use crate::crypto::pseudonym::Pseudonyms;
     use crate::http::endpoint::{self, Call};
     use crate::http::error::Refusal;
+    use crate::http::limits::metrics::LimitMetrics;
     use crate::http::reply::Reply;
-    use crate::telemetry::Metrics;
+    use crate::telemetry::Registry;
 
     async fn nothing(_: Arc<()>, _: Call) -> Result<Reply, Refusal> {
         Ok(Reply::new(StatusCode::NO_CONTENT, Bytes::new()))
@@ -143,8 +144,8 @@ mod tests {
     fn router(endpoints: Vec<Endpoint>) -> Result<Router, RouterError> {
         let config = Config::with(&[]).unwrap();
         let pseudonyms = Arc::new(Pseudonyms::new(b"", config.audit.emails, config.audit.addresses));
-        let metrics = Arc::new(Metrics::new().unwrap());
-        Router::new(endpoints, &Limits::new(&config.limits, pseudonyms, &metrics).unwrap())
+        let metrics = LimitMetrics::register(&Registry::new().unwrap()).unwrap();
+        Router::new(endpoints, &Limits::new(&config.limits, pseudonyms, metrics).unwrap())
     }
 
     fn things() -> Router {

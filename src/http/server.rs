@@ -168,7 +168,7 @@ impl Connections {
                         .as_ref()
                         .map(|networks| networks.enter(peer.ip(), self.entrance.tls.is_some()));
                     if matches!(place, Some(None)) {
-                        self.service.metrics().http_connections_refused.inc();
+                        self.service.metrics().connections_refused.inc();
                         continue;
                     }
                     // Answers are written whole; waiting to fill a packet would only delay them.
@@ -191,7 +191,7 @@ impl Connections {
     }
 
     async fn run(self: Arc<Self>, stream: TcpStream, peer: IpAddr, held: (OwnedSemaphorePermit, Option<Slot>)) {
-        let connections = &self.service.metrics().http_connections;
+        let connections = &self.service.metrics().connections;
         connections.inc();
         let served = match &self.entrance.tls {
             None => self.serve(stream, Spoken::Either, peer).await,
@@ -245,7 +245,7 @@ impl Connections {
     {
         let mut wire = Wire::new(stream, Arc::clone(&self.service), spoken);
         loop {
-            let idle = &self.service.metrics().http_connections_idle;
+            let idle = &self.service.metrics().connections_idle;
             idle.inc();
             let opening = self.opening(&mut wire).await;
             idle.dec();

@@ -19,6 +19,7 @@ use super::client::Client;
 use super::endpoint::{Call, Endpoint, Handler, Work};
 use super::error::Refusal;
 use super::gate::{Gate, Visit};
+use super::metrics::HttpMetrics;
 use super::reply::Reply;
 use super::request_id::{REQUEST_ID, RequestIds};
 use super::route_metrics::RouteMetrics;
@@ -26,7 +27,6 @@ use super::router::{Found, Route, Router};
 use crate::config;
 use crate::config::https::Https;
 use crate::domain::network::Network;
-use crate::telemetry::Metrics;
 use head::{format_of, is_known, is_well_framed, size_of};
 
 /// Keeps what the rate limits refuse.
@@ -39,7 +39,7 @@ pub trait Record: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub struct Service {
     gate: Gate,
-    metrics: Arc<Metrics>,
+    metrics: Arc<HttpMetrics>,
     route_metrics: RouteMetrics,
     router: Router,
     record: Box<dyn Record>,
@@ -64,7 +64,7 @@ impl Service {
         router: Router,
         gate: Gate,
         record: Box<dyn Record>,
-        metrics: Arc<Metrics>,
+        metrics: Arc<HttpMetrics>,
         config: &config::Server,
     ) -> Self {
         Self {
@@ -98,11 +98,12 @@ impl Service {
     }
 
     /// Its metrics.
-    pub fn metrics(&self) -> &Metrics {
+    pub fn metrics(&self) -> &HttpMetrics {
         &self.metrics
     }
 
-    pub(super) fn gate(&self) -> &Gate {
+    /// Its gate.
+    pub fn gate(&self) -> &Gate {
         &self.gate
     }
 

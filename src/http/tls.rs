@@ -20,14 +20,15 @@ use tokio_rustls::server::TlsStream;
 
 use super::wire::Spoken;
 use crate::config::https::{Files, Https, Source};
-use crate::telemetry::Metrics;
 use acme::{AcmeError, Orders};
 use files::{Pair, PairError};
+use metrics::TlsMetrics;
 use served::Served;
 
 mod acme;
 mod certificate;
 mod files;
+pub mod metrics;
 mod served;
 
 /// How ALPN names the two versions of HTTP (RFC 7301), the better one first, and the challenge of RFC 8737.
@@ -71,7 +72,7 @@ pub struct Tls {
     patience: Duration,
     served: Arc<Served>,
     look: Arc<Notify>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<TlsMetrics>,
 }
 
 /// What keeps a certificate in service that is good: [`Upkeep::run`] goes on until it is dropped.
@@ -89,9 +90,10 @@ impl Tls {
     ///
     /// # Errors
     /// [`TlsError`].
-    pub fn open(config: &Https, data_dir: &Path, metrics: &Arc<Metrics>) -> Result<Option<(Self, Upkeep)>, TlsError> {
+    pub fn open(config: &Https, data_dir: &Path, metrics: TlsMetrics) -> Result<Option<(Self, Upkeep)>, TlsError> {
         let Some(source) = &config.certificate else { return Ok(None) };
-        let (served, look) = (Arc::new(Served::new(Arc::clone(metrics))), Arc::new(Notify::new()));
+        let metrics = Arc::new(metrics);
+        let (served, look) = (Arc::new(Served::new(Arc::clone(&metrics))), Arc::new(Notify::new()));
         let (kept, takes_challenges) = match source {
             Source::Files(files) => {
                 let (pair, certificate) = Pair::open(files)?;
@@ -105,7 +107,7 @@ impl Tls {
             }
         };
         let acceptor = Acceptor(TlsAcceptor::from(Arc::new(settings(Arc::clone(&served), takes_challenges)?)));
-        let tls = Self { acceptor, patience: config.handshake_timeout, served, look, metrics: Arc::clone(metrics) };
+        let tls = Self { acceptor, patience: config.handshake_timeout, served, look, metrics };
         Ok(Some((tls, Upkeep(kept))))
     }
 
@@ -129,7 +131,7 @@ impl Tls {
             Err(HandshakeError::Failed(error)) if error.kind() == io::ErrorKind::InvalidData => "refused",
             Err(HandshakeError::Failed(_)) => "broken",
         };
-        self.metrics.tls_handshake_failures.with_label_values(&[reason]).inc();
+        self.metrics.handshake_failures.with_label_values(&[reason]).inc();
         agreed
     }
 

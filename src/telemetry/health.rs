@@ -12,10 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use prometheus::IntCounterVec;
 use tokio::time::sleep;
 
-use super::Metrics;
+use super::{Counters, Registry, TelemetryError};
 
 /// The restart budget: deaths of one part within [`WINDOW`] that its restarts make good. With more, the service says that it
 /// is not alive, so that whatever runs it starts it anew.
@@ -33,7 +32,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Health {
     parts: Mutex<BTreeMap<&'static str, Record>>,
-    restarts: IntCounterVec,
+    restarts: Counters,
 }
 
 #[derive(Debug, Default)]
@@ -53,9 +52,13 @@ impl Record {
 
 impl Health {
     /// Knows no part yet; counts restarts by part.
-    #[must_use]
-    pub fn new(metrics: &Metrics) -> Arc<Self> {
-        Arc::new(Self { parts: Mutex::default(), restarts: metrics.restarts.clone() })
+    ///
+    /// # Errors
+    /// [`TelemetryError::Metrics`].
+    pub fn new(registry: &Registry) -> Result<Arc<Self>, TelemetryError> {
+        let help = "Actors and loops started again after their death.";
+        let restarts = registry.counters("restarts_total", help, &["part"])?;
+        Ok(Arc::new(Self { parts: Mutex::default(), restarts }))
     }
 
     /// Adds a part, which is down until it has started. A second part of the same name shares its record.
@@ -175,7 +178,7 @@ mod tests {
     use super::*;
 
     fn health() -> Arc<Health> {
-        Health::new(&Metrics::new().unwrap())
+        Health::new(&Registry::new().unwrap()).unwrap()
     }
 
     #[tokio::test]

@@ -15,11 +15,11 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use super::chain::KINDS;
 use super::handle::Msg;
 use super::hits::Hits;
+use super::metrics::AuditMetrics;
 use super::store::{self, Batch, SEAL_MAX};
 use crate::actors::{Child, Current};
 use crate::crypto::pseudonym::Pseudonyms;
 use crate::database::lender::Lender;
-use crate::telemetry::Metrics;
 
 /// How the actor is started.
 pub(super) fn child(actor: Current<Msg>, sealer: Arc<Sealer>) -> Child {
@@ -48,7 +48,7 @@ impl State {
             _ => {}
         }
         if outcome.is_err() {
-            self.sealer.metrics.audit_failures.inc();
+            self.sealer.metrics.failures.inc();
         }
         self.failing = outcome.is_err();
     }
@@ -71,7 +71,7 @@ pub(super) struct Sealer {
     pub(super) lender: Lender,
     pub(super) hits: Arc<Hits>,
     pub(super) pseudonyms: Arc<Pseudonyms>,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) metrics: AuditMetrics,
     pub(super) every: Duration,
     pub(super) timeout: Duration,
 }
@@ -88,8 +88,8 @@ impl Sealer {
             taken.done();
         }
         let waiting = self.lend(async |client| store::waiting(client).await).await?;
-        self.metrics.audit_unsealed.set(waiting.count);
-        self.metrics.audit_lag.set(waiting.oldest);
+        self.metrics.unsealed.set(waiting.count);
+        self.metrics.lag.set(waiting.oldest);
         let (mut more, mut held) = (waiting.count > 0, true);
         while more {
             let batch = self.lend(async |client| store::seal(client).await).await?;
@@ -106,12 +106,12 @@ impl Sealer {
     fn tell(&self, batch: &Batch) -> bool {
         for kind in &batch.kinds {
             let label = KINDS.iter().find(|known| *known == kind).unwrap_or(&"other");
-            self.metrics.audit_sealed.with_label_values(&[label]).inc();
+            self.metrics.sealed.with_label_values(&[label]).inc();
         }
         let is_full = batch.kinds.len() >= SEAL_MAX;
         if batch.held && !is_full {
-            self.metrics.audit_unsealed.set(0);
-            self.metrics.audit_lag.set(0.0);
+            self.metrics.unsealed.set(0);
+            self.metrics.lag.set(0.0);
         }
         is_full
     }

@@ -1,6 +1,5 @@
 //! The statements that reserve and resolve attempts, and what becomes of those who asked.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::database::Pool;
@@ -9,11 +8,11 @@ use ractor::ActorRef;
 use super::handle::{ASK_AGAIN, AttemptError, AttemptsHandle, Msg, Reply};
 use super::lease::{End, Key, Lease, Outcome};
 use super::locked::{Lock, NETWORKS_MAX};
+use super::metrics::AttemptMetrics;
 use super::policy::{Grant, Rules, Verdict};
 use super::queue::Batch;
 use super::store::Store;
 use crate::database::statements::{Connection, Statements};
-use crate::telemetry::Metrics;
 
 /// What a crowd of one account's logins is told: it may have passed by then.
 pub(super) const RETRY_AFTER_CROWD: Duration = Duration::from_secs(1);
@@ -51,7 +50,7 @@ pub(super) struct Batches {
     pub(super) statements: Statements,
     pub(super) rules: Rules,
     pub(super) rows_max: i64,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) metrics: AttemptMetrics,
     pub(super) handle: AttemptsHandle,
 }
 
@@ -110,7 +109,7 @@ impl Batches {
             let lease = Lease::new(key, place, self.handle.clone());
             // A place that nobody is there for any more is given back by being dropped.
             if let Some(waiter) = line.by_ref().find(|waiter| !waiter.reply.is_closed()) {
-                self.metrics.attempts_admitted.inc();
+                self.metrics.admitted.inc();
                 let _ = waiter.reply.send(Ok(lease));
             }
         }
@@ -125,7 +124,7 @@ impl Batches {
                 Verdict::Paused if waiter.deadline < rest.ask_again => self.refuse(waiter, PAUSED, grant.wait),
                 Verdict::Paused | Verdict::Pending => {
                     if !waiter.has_waited {
-                        self.metrics.attempts_waited.inc();
+                        self.metrics.waited.inc();
                         waiter.has_waited = true;
                     }
                     rest.waiters.push(waiter);
@@ -138,7 +137,7 @@ impl Batches {
     pub(super) fn refuse(&self, waiter: Waiter, reason: &str, retry_after: Duration) {
         // One that has left is not refused anything.
         if waiter.reply.send(Err(AttemptError::TooMany { retry_after })).is_ok() {
-            self.metrics.attempts_refused.with_label_values(&[reason]).inc();
+            self.metrics.refused.with_label_values(&[reason]).inc();
         }
     }
 
@@ -146,7 +145,7 @@ impl Batches {
         let ends: Vec<_> = batch.iter().map(|(end, _)| end).collect();
         let statement = async |connection: Connection<'_>| Store(connection).resolve(&ends, &self.rules).await;
         let locks = self.statements.run(&self.pool, "resolve_attempts", ends.len(), statement).await;
-        self.metrics.attempts_locks.inc_by(locks.unwrap_or_default());
+        self.metrics.locks.inc_by(locks.unwrap_or_default());
         for (_, reply) in batch {
             let _ = reply.send(locks.map(|_| ()).map_err(AttemptError::from));
         }
@@ -159,7 +158,7 @@ impl Batches {
                 async |connection: Connection<'_>| Store(connection).reap(REAPED_AT_ONCE, self.rows_max).await;
             match self.statements.run(&self.pool, "reap_attempts", 1, statement).await {
                 Ok(0) | Err(_) => return,
-                Ok(reaped) => self.metrics.attempts_reaped.inc_by(reaped),
+                Ok(reaped) => self.metrics.reaped.inc_by(reaped),
             }
         }
     }

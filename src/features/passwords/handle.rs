@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use super::admission::Admission;
+use super::metrics::HashMetrics;
 use super::pool::{BUSY_DEADLINE, FactoryMsg, Msg, dispatch};
 use super::types::Password;
 use super::verification::Begun;
@@ -14,7 +15,6 @@ use crate::domain::network::Standing;
 use crate::hashing::engine::{self, Engines};
 use crate::hashing::mcf::{self, Cost, Mcf, McfError};
 use crate::hashing::{COMPUTE_TIMEOUT, COST_MAX, Digest, PasswordHash, Salt};
-use crate::telemetry::{Metrics, seconds};
 
 pub use super::verification::Verification;
 
@@ -26,7 +26,7 @@ pub struct HasherHandle {
     pub(super) max_wait: Duration,
     pub(super) admission: Arc<Admission>,
     pub(super) engines: Engines,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<HashMetrics>,
 }
 
 /// Whether a password is the one that was hashed.
@@ -126,11 +126,11 @@ impl HasherHandle {
 
     /// Brings the metrics of the pool's present state up to date.
     pub fn report(&self) {
-        self.metrics.hash_wait_estimate.set(seconds(self.admission.estimate(Class::Stranger)));
-        self.metrics.hash_lanes_busy.set(i64::try_from(self.admission.busy()).unwrap_or(i64::MAX));
+        self.metrics.wait_estimate.set(self.admission.estimate(Class::Stranger).as_secs_f64());
+        self.metrics.lanes_busy.set(i64::try_from(self.admission.busy()).unwrap_or(i64::MAX));
         // A rate is far below 2^53, up to where a float is exact.
         #[allow(clippy::cast_precision_loss, reason = "as above")]
-        self.metrics.hash_capacity.set(self.engines.rounds_per_second() as f64 / self.cost.rounds() as f64);
+        self.metrics.capacity.set(self.engines.rounds_per_second() as f64 / self.cost.rounds() as f64);
     }
 
     /// The factory itself, for supervision from outside.
@@ -177,7 +177,7 @@ impl HasherHandle {
 
     /// A refusal for the wait that there would be, counted.
     fn busy(&self, wait: Duration) -> HasherError {
-        self.metrics.hash_refusals.with_label_values(&[BUSY_DEADLINE]).inc();
+        self.metrics.refusals.with_label_values(&[BUSY_DEADLINE]).inc();
         HasherError::Busy { retry_after: wait }
     }
 }

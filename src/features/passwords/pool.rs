@@ -15,13 +15,13 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
 use super::admission::Permit;
 use super::handle::{Class, HasherError};
+use super::metrics::HashMetrics;
 use super::queue::Waiting;
 use super::verification::Begun;
 use crate::actors::{Child, Current};
 use crate::config;
 use crate::hashing::Digest;
 use crate::hashing::engine::{self, Engines};
-use crate::telemetry::{Metrics, seconds};
 
 /// The factory of the hashers.
 type Pool = Factory<Class, Msg, (), Hasher, routing::QueuerRouting<Class, Msg>, Waiting>;
@@ -41,9 +41,8 @@ pub(super) fn child(
     factory: Current<FactoryMsg>,
     engines: Engines,
     config: config::Hashing,
-    metrics: Arc<Metrics>,
+    metrics: Arc<HashMetrics>,
 ) -> Child {
-    count_from_zero(&metrics);
     Child::new("hasher", move |supervisor| {
         let arguments = arguments(&engines, &config, &metrics);
         let factory = factory.clone();
@@ -56,7 +55,7 @@ pub(super) fn child(
 }
 
 /// What a factory is started with: as many hashers as there are lanes, one queue before them.
-fn arguments(engines: &Engines, config: &config::Hashing, metrics: &Arc<Metrics>) -> Arguments {
+fn arguments(engines: &Engines, config: &config::Hashing, metrics: &Arc<HashMetrics>) -> Arguments {
     let hasher = Hasher { engines: engines.clone(), metrics: Arc::clone(metrics) };
     let refusals = Refusals { metrics: Arc::clone(metrics), retry_after: config.max_wait };
     let limit = config.queue_max;
@@ -68,13 +67,6 @@ fn arguments(engines: &Engines, config: &config::Hashing, metrics: &Arc<Metrics>
         .discard_handler(Arc::new(refusals) as Arc<dyn DiscardHandler<Class, Msg>>)
         .discard_settings(DiscardSettings::Static { limit, mode: DiscardMode::Newest })
         .build()
-}
-
-/// Creates one counter per refusal reason, so that unused ones are exported as 0.
-fn count_from_zero(metrics: &Metrics) {
-    for reason in [BUSY_DEADLINE, BUSY_FULL, BUSY_LATE, BUSY_STOPPING] {
-        metrics.hash_refusals.with_label_values(&[reason]);
-    }
 }
 
 /// A job on its way to a hasher.
@@ -95,13 +87,13 @@ impl Msg {
 }
 
 pub(super) const BUSY_DEADLINE: &str = "deadline";
-const BUSY_FULL: &str = "queue_full";
-const BUSY_LATE: &str = "waited_too_long";
-const BUSY_STOPPING: &str = "stopping";
+pub(super) const BUSY_FULL: &str = "queue_full";
+pub(super) const BUSY_LATE: &str = "waited_too_long";
+pub(super) const BUSY_STOPPING: &str = "stopping";
 
 /// Answers the jobs that the factory discards.
 struct Refusals {
-    metrics: Arc<Metrics>,
+    metrics: Arc<HashMetrics>,
     retry_after: Duration,
 }
 
@@ -112,7 +104,7 @@ impl DiscardHandler<Class, Msg> for Refusals {
             DiscardReason::TtlExpired => BUSY_LATE,
             DiscardReason::Shutdown => BUSY_STOPPING,
         };
-        self.metrics.hash_refusals.with_label_values(&[label]).inc();
+        self.metrics.refusals.with_label_values(&[label]).inc();
         if let Some(reply) = job.msg.reply.take() {
             let _ = reply.send(Err(HasherError::Busy { retry_after: self.retry_after }));
         }
@@ -123,7 +115,7 @@ impl DiscardHandler<Class, Msg> for Refusals {
 #[derive(Clone)]
 pub(super) struct Hasher {
     engines: Engines,
-    metrics: Arc<Metrics>,
+    metrics: Arc<HashMetrics>,
 }
 
 impl WorkerBuilder<Hasher, ()> for Hasher {
@@ -156,15 +148,15 @@ impl Worker for Hasher {
     ) -> Result<Class, ActorProcessingErr> {
         let Msg { job, begun, arrived, mut permit, reply: Some(reply) } = msg else { return Ok(key) };
         if reply.is_closed() {
-            self.metrics.hash_abandoned.inc();
+            self.metrics.abandoned.inc();
             return Ok(key);
         }
-        self.metrics.hash_wait.observe(seconds(arrived.elapsed()));
+        self.metrics.wait.observe(arrived.elapsed().as_secs_f64());
         permit.run();
         begun.set();
         let started = Instant::now();
         let digest = self.engines.submit(job).await;
-        self.metrics.hash_duration.observe(seconds(started.elapsed()));
+        self.metrics.duration.observe(started.elapsed().as_secs_f64());
         drop(permit);
         let _ = reply.send(digest.map_err(|_| HasherError::Failed));
         Ok(key)

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use ractor::factory::{DiscardHandler, DiscardReason, Job, queues::Queue};
 
 use super::handle::Class;
+use super::metrics::HashMetrics;
 use super::pool::Msg;
-use crate::telemetry::Metrics;
 
 /// Logins that may pass a waiting registration before it gets its turn.
 pub(super) const VERIFIES_PER_HASH: u32 = 3;
@@ -23,12 +23,12 @@ pub(super) struct Waiting {
     passed: u32,
     /// Where both wait, a stranger's login is next: the last one was not.
     is_strangers_turn: bool,
-    metrics: Arc<Metrics>,
+    metrics: Arc<HashMetrics>,
 }
 
 impl Waiting {
-    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        metrics.hash_queue_depth.set(0);
+    pub(super) fn new(metrics: Arc<HashMetrics>) -> Self {
+        metrics.queue_depth.set(0);
         let (known, strangers, hashes) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
         Self { known, strangers, hashes, passed: 0, is_strangers_turn: false, metrics }
     }
@@ -55,7 +55,7 @@ impl Waiting {
             self.is_strangers_turn = class == Class::Known;
         }
         let job = self.queue(class).pop_front();
-        self.metrics.hash_queue_depth.set(i64::try_from(self.len()).unwrap_or(i64::MAX));
+        self.metrics.queue_depth.set(i64::try_from(self.len()).unwrap_or(i64::MAX));
         job
     }
 
@@ -65,7 +65,7 @@ impl Waiting {
         for class in [Class::Known, Class::Stranger, Class::Hash] {
             while self.queue(class).front().is_some_and(|job| job.msg.is_abandoned() && !job.is_expired()) {
                 self.queue(class).pop_front();
-                self.metrics.hash_abandoned.inc();
+                self.metrics.abandoned.inc();
             }
         }
     }
@@ -108,7 +108,7 @@ impl Queue<Class, Msg> for Waiting {
 
     fn push_back(&mut self, job: Job<Class, Msg>) {
         self.queue(job.key).push_back(job);
-        self.metrics.hash_queue_depth.set(i64::try_from(self.len()).unwrap_or(i64::MAX));
+        self.metrics.queue_depth.set(i64::try_from(self.len()).unwrap_or(i64::MAX));
     }
 
     fn remove_expired_items(&mut self, handler: &Option<Arc<dyn DiscardHandler<Class, Msg>>>) -> usize {
@@ -122,7 +122,7 @@ impl Queue<Class, Msg> for Waiting {
                 !expired
             });
         }
-        self.metrics.hash_queue_depth.set(i64::try_from(self.len()).unwrap_or(i64::MAX));
+        self.metrics.queue_depth.set(i64::try_from(self.len()).unwrap_or(i64::MAX));
         before - self.len()
     }
 }

@@ -16,6 +16,7 @@ use super::store::{KeyStoreError, Snapshot};
 use crate::actors::{Cell, Current};
 
 pub use super::keyring::{Keyring, KeyringError};
+pub use super::metrics::KeyMetrics;
 
 /// Of the time that a key is published before it signs, the part that others may keep what they have read.
 const PUBLISHED_PART: u32 = 2;

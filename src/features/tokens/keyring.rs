@@ -9,12 +9,12 @@ use secrecy::SecretString;
 use thiserror::Error;
 use time::OffsetDateTime;
 
+use super::metrics::KeyMetrics;
 use super::ring::{Key, Ring};
 use crate::config;
 use crate::crypto::encryption::EncryptionKeys;
 use crate::features::tokens::signing_key::{Jwk, State, StoredKey};
 use crate::features::tokens::store::{KeyStore, KeyStoreError, Snapshot};
-use crate::telemetry::Metrics;
 
 /// Why there is no ring to start with.
 #[derive(Debug, Error)]
@@ -49,7 +49,7 @@ pub struct Keyring {
     /// `None` where the secret is not accepted.
     secret: Option<Arc<Key>>,
     encryption: Option<EncryptionKeys>,
-    metrics: Arc<Metrics>,
+    metrics: KeyMetrics,
     /// The latest. Every request reads it.
     ring: ArcSwap<Ring>,
     latest: Mutex<Latest>,
@@ -79,7 +79,7 @@ impl Keyring {
         secret: &SecretString,
         config: &config::Tokens,
         store: KeyStore,
-        metrics: &Arc<Metrics>,
+        metrics: KeyMetrics,
     ) -> Result<Self, KeyringError> {
         let snapshot = store.read().await?;
         Self::new(secret, config, (store, snapshot), metrics)
@@ -93,7 +93,7 @@ impl Keyring {
         secret: &SecretString,
         config: &config::Tokens,
         store: KeyStore,
-        metrics: &Arc<Metrics>,
+        metrics: KeyMetrics,
     ) -> Result<Self, KeyringError> {
         let snapshot = Snapshot { keys: Vec::new(), unsound: Vec::new(), now: OffsetDateTime::now_utc() };
         Self::new(secret, config, (store, snapshot), metrics)
@@ -103,7 +103,7 @@ impl Keyring {
         secret: &SecretString,
         config: &config::Tokens,
         (store, snapshot): (KeyStore, Snapshot),
-        metrics: &Arc<Metrics>,
+        metrics: KeyMetrics,
     ) -> Result<Self, KeyringError> {
         let secret = config.accept_secret.then(|| Arc::new(Key::of_secret(secret)));
         let encryption = config.encryption_keys.clone();
@@ -121,7 +121,7 @@ impl Keyring {
         let ahead = snapshot.now - OffsetDateTime::now_utc();
         let latest = Latest { snapshot, ahead, is_stale: false };
         let ring = ArcSwap::from_pointee(ring);
-        let (ttl, publish, metrics) = (config.ttl, config.publish, Arc::clone(metrics));
+        let (ttl, publish) = (config.ttl, config.publish);
         let keyring = Self { store, ttl, publish, secret, encryption, metrics, ring, latest: Mutex::new(latest) };
         let now = keyring.latest().snapshot.now;
         keyring.count(&keyring.latest(), now);
@@ -153,7 +153,7 @@ impl Keyring {
                     tracing::warn!(%error, "the key ring stays as it is");
                 }
                 latest.is_stale = true;
-                self.metrics.key_read_failures.inc();
+                self.metrics.read_failures.inc();
             }
         }
         let now = OffsetDateTime::now_utc() + latest.ahead;
@@ -226,7 +226,7 @@ impl Keyring {
             self.metrics.signing_keys.with_label_values(&[state.name()]).set(number(count));
         }
         let unusable = self.ring().unreadable().len() + latest.snapshot.unsound.len();
-        self.metrics.signing_keys_unusable.set(number(unusable));
+        self.metrics.unusable.set(number(unusable));
     }
 
     /// Writes to the log what the ring consists of.

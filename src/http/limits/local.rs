@@ -117,10 +117,9 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::telemetry::Metrics;
 
     fn buckets(period: Duration, burst: u32, keys_max: usize) -> (Buckets, Counter) {
-        let overflows = Metrics::new().unwrap().limit_overflows;
+        let overflows = Counter::new("overflows", "None.").unwrap();
         (Buckets::new(Rate { period, burst: burst.try_into().unwrap() }, keys_max, overflows.clone()), overflows)
     }
 

@@ -16,10 +16,10 @@ use thiserror::Error;
 use tokio::time::{sleep, timeout};
 
 use super::Decision;
+use super::metrics::LimitMetrics;
 use crate::config::Rate;
 use crate::crypto::pseudonym::Pseudonyms;
 use crate::domain::network::Network;
-use crate::telemetry::{Counter, Level, Metrics};
 
 /// The generic cell rate algorithm. A key that holds something else than a time of its own counts as a full bucket; a time
 /// that no bucket of this size can be away from full, as when the limits have changed, as an empty one from now on. Gives 1
@@ -81,8 +81,7 @@ pub struct Shared {
     script: Script,
     pseudonyms: Arc<Pseudonyms>,
     link: RwLock<Link>,
-    up: Level,
-    fallbacks: Counter,
+    metrics: Arc<LimitMetrics>,
 }
 
 /// The current connection and its number: a failure reported late by an older one must not drop it.
@@ -109,13 +108,13 @@ impl Shared {
         url: &SecretString,
         timeout: Duration,
         pseudonyms: Arc<Pseudonyms>,
-        metrics: &Metrics,
+        metrics: Arc<LimitMetrics>,
     ) -> Result<Self, SharedError> {
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(CONNECT_TIMEOUT))
             .set_pipeline_buffer_size(PIPELINE);
-        metrics.tell(&metrics.limit_redis_up);
+        metrics.redis_up.set(0);
         Ok(Self {
             client: Client::open(url.expose_secret()).map_err(SharedError::Url)?,
             settings,
@@ -123,8 +122,7 @@ impl Shared {
             script: Script::new(TAKE),
             pseudonyms,
             link: RwLock::default(),
-            up: metrics.limit_redis_up.clone(),
-            fallbacks: metrics.limit_redis_fallbacks.clone(),
+            metrics,
         })
     }
 
@@ -136,7 +134,7 @@ impl Shared {
 
     /// Leaves the decision to this replica, and counts that.
     pub fn pass(&self) -> Option<Decision> {
-        self.fallbacks.inc();
+        self.metrics.redis_fallbacks.inc();
         None
     }
 
@@ -219,7 +217,7 @@ impl Shared {
         let mut link = self.link.write().unwrap_or_else(PoisonError::into_inner);
         *link = Link { number: link.number + 1, connection: Some(connection), is_logged: false };
         drop(link);
-        self.up.set(1);
+        self.metrics.redis_up.set(1);
         tracing::info!("Redis answers: limits count for all replicas together");
         Ok(())
     }
@@ -238,7 +236,7 @@ impl Shared {
         link.connection = None;
         let is_logged = std::mem::replace(&mut link.is_logged, true);
         drop(link);
-        self.up.set(0);
+        self.metrics.redis_up.set(0);
         if !is_logged {
             tracing::warn!(%error, "Redis is lost: until it is back, limits count on this replica alone");
         }

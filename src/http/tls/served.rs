@@ -11,8 +11,8 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use super::certificate::Certificate;
+use super::metrics::TlsMetrics;
 use crate::domain::timestamp::rfc3339_millis;
-use crate::telemetry::Metrics;
 
 /// The certificate in service. Connections that are open keep the one that they were shown.
 pub(in crate::http) struct Served {
@@ -20,12 +20,12 @@ pub(in crate::http) struct Served {
     /// What answers an authority that wants to see whether a name is ours.
     challenges: watch::Sender<Option<Arc<ResolvesServerCertAcme>>>,
     has_told_expiry: AtomicBool,
-    metrics: Arc<Metrics>,
+    metrics: Arc<TlsMetrics>,
 }
 
 impl Served {
     /// Nothing in service yet.
-    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(metrics: Arc<TlsMetrics>) -> Self {
         let (current, challenges) = (watch::Sender::new(None), watch::Sender::new(None));
         Self { current, challenges, has_told_expiry: AtomicBool::new(false), metrics }
     }
@@ -36,9 +36,8 @@ impl Served {
             return;
         }
         let until = certificate.not_after;
-        self.metrics.tell(&self.metrics.tls_certificate_expiry);
-        self.metrics.tls_certificate_expiry.set(until.unix_timestamp());
-        self.metrics.tls_certificate_loads.with_label_values(&["loaded"]).inc();
+        self.metrics.certificate_expiry.set(until.unix_timestamp());
+        self.metrics.certificate_loads.with_label_values(&["loaded"]).inc();
         self.has_told_expiry.store(false, Ordering::Relaxed);
         self.current.send_replace(Some(certificate));
         tracing::info!(until = rfc3339_millis(until), "a certificate is in service");
@@ -46,7 +45,7 @@ impl Served {
 
     /// One did not come into service.
     pub(super) fn count_failure(&self) {
-        self.metrics.tls_certificate_loads.with_label_values(&["failed"]).inc();
+        self.metrics.certificate_loads.with_label_values(&["failed"]).inc();
     }
 
     pub(super) fn answer_challenges_by(&self, resolver: Arc<ResolvesServerCertAcme>) {

@@ -40,7 +40,7 @@ pub(in crate::http) fn not_tls(service: &Service) -> Vec<u8> {
 /// The whole answer that `refusal` is, counted and logged.
 pub(super) fn write(refusal: Refusal, service: &Service, transport_security: Option<&HeaderValue>) -> Vec<u8> {
     let status = refusal.status;
-    service.metrics().http_requests.with_label_values(&["unknown", status.as_str()]).inc();
+    service.metrics().requests.with_label_values(&["unknown", status.as_str()]).inc();
     let reply = refusal.into_reply(Format::Envelope);
     let id = service.next_id();
     // Whoever sends rubbish could fill a disk with it; the metrics count each.
