@@ -12,7 +12,8 @@ use futures_util::SinkExt;
 use hyper::body::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
 use rollcall::config::Config;
-use rollcall::database::{Database, migrations};
+use rollcall::database::Database;
+use rollcall::features::schema;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
@@ -37,7 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn fill(database: &Database, count: u64, cost: u8) -> Result<(), Box<dyn Error>> {
-    migrations::run(&database.pool).await?;
+    schema().run(&database.pool).await?;
     let client = database.pool.get().await?;
     // A chunk may take longer than a statement of the service's.
     client.batch_execute("SET statement_timeout = 0").await?;

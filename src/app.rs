@@ -12,11 +12,11 @@ use tokio::task::JoinHandle;
 use crate::actors::supervisor;
 use crate::config::{Config, Telemetry};
 use crate::crypto::pseudonym::Pseudonyms;
-use crate::database::migrations::{self, Outcome};
+use crate::database::migrations::Outcome;
 use crate::database::{self, Database, DatabaseError, Pool};
-use crate::features::passwords;
 use crate::features::tokens::handle::{KeyMetrics, Keyring};
 use crate::features::tokens::store::KeyStore;
+use crate::features::{passwords, schema};
 use crate::hashing::engine::{Engines, StartError};
 use crate::http::admin::{self, Admin};
 use crate::http::docs;
@@ -280,8 +280,9 @@ fn open_admin(config: &Telemetry) -> Result<Option<TcpListener>, AppError> {
 }
 
 async fn migrate(pool: &Pool) -> Result<(), AppError> {
-    let to_version = migrations::LATEST;
-    match migrations::run(pool).await.map_err(DatabaseError::from)? {
+    let schema = schema();
+    let to_version = schema.latest();
+    match schema.run(pool).await.map_err(DatabaseError::from)? {
         Outcome::UpToDate => tracing::debug!(version = to_version, "the schema is up to date"),
         Outcome::Adopted => tracing::info!(to_version, "the existing users are adopted"),
         Outcome::Migrated { from } => {

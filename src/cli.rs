@@ -16,6 +16,7 @@ use crate::app::{AppError, features};
 use crate::config::{Config, ConfigError, DEFAULTS, reference};
 use crate::database::{Database, DatabaseError, migrations};
 use crate::features::audit::store::log::AuditError;
+use crate::features::schema;
 use crate::features::tokens::store::KeyStoreError;
 use crate::telemetry::{self, TelemetryError};
 
@@ -75,8 +76,6 @@ enum CliError {
     Keys(#[from] keys::KeysError),
     #[error(transparent)]
     Audit(#[from] AuditError),
-    #[error("the database is at schema version {found}, not {latest}; run `rollcall migrate` first", latest = migrations::LATEST)]
-    Schema { found: i32 },
     #[error("nothing was done: say so with --yes, which is not asked for on a terminal")]
     Unconfirmed,
     #[error("the document cannot be written: {0}")]
@@ -132,10 +131,11 @@ impl Cli {
 
 async fn migrate(config: &Config) -> Result<(), CliError> {
     let database = Database::open(&config.database, &config.data_dir).await?;
-    let outcome = migrations::run(&database.pool).await;
+    let schema = schema();
+    let outcome = schema.run(&database.pool).await;
     database.close().await;
     let outcome = outcome.map_err(DatabaseError::from)?;
-    let latest = migrations::LATEST;
+    let latest = schema.latest();
     print(&match outcome {
         migrations::Outcome::UpToDate => format!("the schema is at version {latest} already"),
         migrations::Outcome::Adopted => format!("the existing users are adopted, the schema is at version {latest}"),
@@ -145,8 +145,7 @@ async fn migrate(config: &Config) -> Result<(), CliError> {
 
 /// For commands on tables that only `serve` and `migrate` make.
 async fn demand_schema(database: &Database) -> Result<(), CliError> {
-    let found = migrations::version(&database.pool).await.map_err(DatabaseError::from)?;
-    if found == migrations::LATEST { Ok(()) } else { Err(CliError::Schema { found }) }
+    Ok(schema().demand(&database.pool).await.map_err(DatabaseError::from)?)
 }
 
 /// Asks before what cannot be undone. Where nobody can answer, the answer is no.

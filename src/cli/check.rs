@@ -10,9 +10,10 @@ use crate::app::{self, AppError};
 use crate::config::Config;
 use crate::config::https::Source;
 use crate::crypto::pseudonym::Pseudonyms;
-use crate::database::{Database, DatabaseError, local, migrations};
+use crate::database::migrations::MigrationError;
+use crate::database::{Database, DatabaseError, local};
 use crate::domain::timestamp::rfc3339_millis;
-use crate::features::passwords;
+use crate::features::{passwords, schema};
 use crate::hashing::Salt;
 use crate::hashing::engine::{Engines, Job};
 use crate::http::limits::metrics::LimitMetrics;
@@ -66,13 +67,13 @@ pub(super) async fn run(config: &Config) -> Result<(), CliError> {
 
 async fn check_database(database: &Database) -> Result<String, DatabaseError> {
     let place = if database.is_private() { "private cluster" } else { "database.url" };
-    let found = migrations::version(&database.pool).await?;
-    let latest = migrations::LATEST;
+    let schema = schema();
+    let (found, latest) = (schema.version(&database.pool).await?, schema.latest());
     let mut remarks = vec![place.to_owned(), format!("schema version {found}")];
     if database.is_read_only().await? {
         remarks.push("it takes no writes: registrations would get 503".to_owned());
     } else if found != latest {
-        migrations::rehearse(&database.pool).await?;
+        schema.rehearse(&database.pool).await?;
         remarks.push(format!("serve and migrate bring it to {latest}, as was tried and taken back"));
     }
     Ok(format!("database: good ({})", remarks.join(", ")))
@@ -80,7 +81,7 @@ async fn check_database(database: &Database) -> Result<String, DatabaseError> {
 
 /// Which key signs, and which are there to check tokens with.
 async fn check_keys(config: &Config, database: &Database, registry: &Registry) -> Result<String, CliError> {
-    if migrations::version(&database.pool).await.map_err(DatabaseError::from)? != migrations::LATEST {
+    if matches!(schema().demand(&database.pool).await, Err(MigrationError::TooOld { .. })) {
         return Ok("not looked at before the schema is up to date".to_owned());
     }
     let secret = app::signing_secret(config, database.is_private()).map_err(AppError::from)?;

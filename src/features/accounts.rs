@@ -9,14 +9,26 @@ pub mod types;
 
 use std::sync::Arc;
 
-use super::Feature;
+use super::{Feature, Manifest};
 use crate::actors::batcher::Plan;
 use crate::config;
 use crate::crypto::pseudonym::Pseudonyms;
+use crate::database::migrations::Migration;
 use crate::database::statements::Statements;
 use crate::database::{Pool, StatementMetrics};
 use handle::{GRACE, UserHandle};
 use store::{AccountsByEmail, Insert, ReplaceHash, Users, UsersById};
+
+/// What it is.
+pub(super) const MANIFEST: Manifest = Manifest {
+    migrations: &[Migration {
+        version: 1,
+        name: "create_users",
+        sql: include_str!("../../sql/0001_create_users.sql"),
+        tables: &[],
+    }],
+    events: &["registered", "hash_upgraded"],
+};
 
 /// Builds the handle, and the actor behind it.
 pub(crate) fn build(

@@ -10,8 +10,9 @@ pub mod store;
 use std::sync::Arc;
 
 use crate::database::Pool;
+use crate::database::migrations::Migration;
 
-use super::Feature;
+use super::{Feature, Manifest};
 use crate::actors::Current;
 use crate::config;
 use crate::crypto::pseudonym::Pseudonyms;
@@ -22,6 +23,17 @@ use actor::Sealer;
 use handle::AuditHandle;
 use hits::Hits;
 use metrics::AuditMetrics;
+
+/// What it is.
+pub(super) const MANIFEST: Manifest = Manifest {
+    migrations: &[Migration {
+        version: 2,
+        name: "create_audit_events",
+        sql: include_str!("../../sql/0002_create_audit_events.sql"),
+        tables: &["audit_events", "audit_chain"],
+    }],
+    events: &["limit_hit", chain::pruning::KIND],
+};
 
 /// Builds the handle, and the actor behind it.
 pub(crate) fn build(

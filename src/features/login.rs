@@ -15,9 +15,10 @@ mod store;
 
 use std::sync::Arc;
 
+use crate::database::migrations::Migration;
 use crate::database::{Pool, StatementMetrics};
 
-use super::Feature;
+use super::{Feature, Manifest};
 use crate::actors::Current;
 use crate::config::Config;
 use crate::crypto::pseudonym::Pseudonyms;
@@ -29,6 +30,31 @@ use handle::{AttemptsHandle, GRACE};
 use known::Known;
 use metrics::AttemptMetrics;
 use policy::Rules;
+
+/// What it is.
+pub(super) const MANIFEST: Manifest = Manifest {
+    migrations: &[
+        Migration {
+            version: 3,
+            name: "create_login_attempts",
+            sql: include_str!("../../sql/0003_create_login_attempts.sql"),
+            tables: &["login_attempts"],
+        },
+        Migration {
+            version: 5,
+            name: "bound_login_attempts",
+            sql: include_str!("../../sql/0005_bound_login_attempts.sql"),
+            tables: &[],
+        },
+        Migration {
+            version: 6,
+            name: "hold_login_attempts",
+            sql: include_str!("../../sql/0006_hold_login_attempts.sql"),
+            tables: &[],
+        },
+    ],
+    events: &["login_succeeded", "login_failed", "login_locked"],
+};
 
 /// Builds the handle, and the actor behind it.
 pub(crate) fn build(

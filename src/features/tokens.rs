@@ -14,9 +14,21 @@ mod verified;
 
 use std::sync::Arc;
 
-use super::Feature;
+use super::{Feature, Manifest};
 use crate::actors::Current;
+use crate::database::migrations::Migration;
 use handle::{Keyring, TokenHandle};
+
+/// What it is.
+pub(super) const MANIFEST: Manifest = Manifest {
+    migrations: &[Migration {
+        version: 4,
+        name: "create_signing_keys",
+        sql: include_str!("../../sql/0004_create_signing_keys.sql"),
+        tables: &["signing_keys"],
+    }],
+    events: &["key_added", "key_retired", "key_rotated", "key_resealed"],
+};
 
 /// Builds the handle, and the actor that keeps its keys fresh.
 pub(crate) fn build(keyring: Keyring) -> (TokenHandle, Feature) {

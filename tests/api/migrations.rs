@@ -4,15 +4,16 @@ use std::path::Path;
 
 use rollcall::app::AppError;
 use rollcall::config::Config;
-use rollcall::database::migrations::{self, LATEST, MigrationError, Outcome};
+use rollcall::database::migrations::{MigrationError, Outcome};
 use rollcall::database::{Database, DatabaseError};
+use rollcall::features::schema;
 
 use crate::harness::{Home, TestApp, TestDatabase, join_all, soon};
 
 async fn migrate(db: &TestDatabase) -> Result<Outcome, MigrationError> {
     let config = Config::with(&[("database.url", &db.url())]).unwrap();
     let database = Database::open(&config.database, Path::new("/nonexistent")).await.unwrap();
-    let outcome = soon("migrations", migrations::run(&database.pool)).await;
+    let outcome = soon("migrations", schema().run(&database.pool)).await;
     database.close().await;
     outcome
 }
@@ -28,7 +29,7 @@ async fn an_empty_database_gets_the_schema_once() {
     assert_eq!(migrate(&db).await.unwrap(), Outcome::UpToDate);
     let recorded = column(&db, "SELECT version::text FROM rollcall_migrations ORDER BY version").await;
     assert!(recorded.is_sorted(), "{recorded:?}");
-    assert_eq!(recorded.last(), Some(&LATEST.to_string()));
+    assert_eq!(recorded.last(), Some(&schema().latest().to_string()));
 }
 
 #[tokio::test]
@@ -109,7 +110,7 @@ async fn of_eight_that_migrate_at_once_one_does_each_step() {
     // The steps are transactions: between two of them, another may come first.
     assert!(migrated >= 1 && migrated + waited == 8, "{outcomes:?}");
     let recorded: i64 = db.value("SELECT count(*) FROM rollcall_migrations", &[]).await;
-    assert_eq!(recorded, i64::from(LATEST));
+    assert_eq!(recorded, i64::from(schema().latest()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -138,10 +139,10 @@ async fn a_failed_migration_leaves_nothing_behind() {
 #[tokio::test]
 async fn a_database_newer_than_the_program_is_refused() {
     let db = TestDatabase::migrated().await;
-    let newer = LATEST + 1;
+    let newer = schema().latest() + 1;
     db.execute("INSERT INTO rollcall_migrations (version, name) VALUES ($1, 'of_tomorrow')", &[&newer]).await;
     let refused = TestApp::try_start(&db, &[]).await;
-    let Err(AppError::Database(DatabaseError::Migration(MigrationError::TooNew { found }))) = refused else {
+    let Err(AppError::Database(DatabaseError::Migration(MigrationError::TooNew { found, .. }))) = refused else {
         panic!("{refused:?}");
     };
     assert_eq!(found, newer);
@@ -155,21 +156,31 @@ async fn a_database_newer_than_the_program_is_refused() {
     }
 }
 
+#[test]
+fn steps_of_all_features_have_numbers_without_gap_or_twin() {
+    let versions: Vec<_> = schema().steps().iter().map(|step| step.version).collect();
+    assert_eq!(versions, (1..=schema().latest()).collect::<Vec<_>>());
+}
+
 #[tokio::test]
 async fn the_migrate_command_tells_what_it_did() {
     let (home, db) = (Home::new(), TestDatabase::empty().await);
     let migrate = async || home.program(&["migrate"]).env("DATABASE_URL", &db.url()).run().await;
+    let latest = schema().latest();
     let first = migrate().await;
     assert_eq!(first.code, Some(0), "{first:?}");
-    assert_eq!(first.stdout, format!("the schema is at version {LATEST}, it was at 0\n"));
+    assert_eq!(first.stdout, format!("the schema is at version {latest}, it was at 0\n"));
     let second = migrate().await;
     assert_eq!(second.code, Some(0), "{second:?}");
-    assert_eq!(second.stdout, format!("the schema is at version {LATEST} already\n"));
+    assert_eq!(second.stdout, format!("the schema is at version {latest} already\n"));
 }
 
 #[tokio::test]
 async fn a_table_of_a_name_that_is_needed_later_stops_the_first_step() {
-    for table in ["audit_events", "audit_chain", "login_attempts", "signing_keys"] {
+    let schema = schema();
+    let names: Vec<_> = schema.steps().iter().flat_map(|step| step.tables).copied().collect();
+    assert!(names.len() > 3, "{names:?}");
+    for table in names {
         let db = TestDatabase::empty().await;
         db.run(&format!("CREATE TABLE {table} (of_others INTEGER)")).await;
         let error = migrate(&db).await.unwrap_err();

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use rollcall::config::Config;
+use rollcall::database::Database;
 use rollcall::database::local::Cluster;
-use rollcall::database::{Database, migrations};
+use rollcall::features::schema;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Mutex, oneshot};
 use tokio_postgres::types::{FromSql, ToSql};
@@ -67,7 +68,7 @@ async fn start(data: &Path) -> Client {
     admin.batch_execute(&format!("CREATE DATABASE {TEMPLATE} TEMPLATE {EMPTY}")).await.unwrap();
     let config = Config::with(&[("database.url", &url(&data.join("run"), TEMPLATE))]).unwrap();
     let template = Database::open(&config.database, data).await.unwrap();
-    migrations::run(&template.pool).await.unwrap();
+    schema().run(&template.pool).await.unwrap();
     template.close().await;
     // It runs until this process ends: its directory's cleaner stops it.
     std::mem::forget(cluster);

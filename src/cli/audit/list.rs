@@ -12,8 +12,9 @@ use uuid::Uuid;
 
 use super::instant::Instant;
 use crate::cli::CliError;
-use crate::features::audit::chain::{KINDS, Sealed, printable};
+use crate::features::audit::chain::{Sealed, printable};
 use crate::features::audit::store::log::{AuditError, AuditLog, Filter};
+use crate::features::event_kinds;
 
 /// Events that are read at once.
 const PAGE: i64 = 1_000;
@@ -30,7 +31,7 @@ pub(in crate::cli) struct Wishes {
     #[arg(long, value_name = "TIME")]
     since: Option<Instant>,
     /// Only events of this kind; may be given several times
-    #[arg(long, value_parser = PossibleValuesParser::new(KINDS))]
+    #[arg(long, value_parser = PossibleValuesParser::new(event_kinds()))]
     kind: Vec<String>,
     /// Only events of this user
     #[arg(long, value_name = "USER_ID", value_parser = user_id)]

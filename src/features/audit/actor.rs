@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use crate::database::{Client, Pool};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-use super::chain::KINDS;
 use super::handle::Msg;
 use super::hits::Hits;
 use super::metrics::AuditMetrics;
@@ -20,6 +19,7 @@ use super::store::{self, Batch, SEAL_MAX};
 use crate::actors::{Child, Current};
 use crate::crypto::pseudonym::Pseudonyms;
 use crate::database::lender::Lender;
+use crate::features::event_kinds;
 
 /// How the actor is started.
 pub(super) fn child(actor: Current<Msg>, sealer: Arc<Sealer>) -> Child {
@@ -105,7 +105,7 @@ impl Sealer {
     /// Counts a sealed batch; says whether there may be more.
     fn tell(&self, batch: &Batch) -> bool {
         for kind in &batch.kinds {
-            let label = KINDS.iter().find(|known| *known == kind).unwrap_or(&"other");
+            let label = event_kinds().find(|known| known == kind).unwrap_or("other");
             self.metrics.sealed.with_label_values(&[label]).inc();
         }
         let is_full = batch.kinds.len() >= SEAL_MAX;

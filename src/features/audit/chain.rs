@@ -29,21 +29,6 @@ use uuid::Uuid;
 use crate::domain::invisible::is_invisible;
 use crate::domain::moment::Moment;
 
-/// Every kind of event.
-pub const KINDS: [&str; 11] = [
-    "registered",
-    "login_succeeded",
-    "login_failed",
-    "login_locked",
-    "hash_upgraded",
-    "key_added",
-    "key_retired",
-    "key_rotated",
-    "key_resealed",
-    "limit_hit",
-    pruning::KIND,
-];
-
 /// The first byte of an encoded event.
 const VERSION: u8 = 1;
 
@@ -54,7 +39,7 @@ pub struct Event {
     pub id: i64,
     /// When it was written.
     pub at: Moment,
-    /// What happened: one of [`KINDS`].
+    /// What happened: one of [`crate::features::event_kinds`].
     pub kind: String,
     /// Whom it happened to.
     pub user_id: Option<Uuid>,

@@ -1,6 +1,6 @@
 //! Metrics of the audit log.
 
-use super::chain::KINDS;
+use crate::features::event_kinds;
 use crate::telemetry::{Counter, Counters, Gauge, Level, Registry, TelemetryError};
 
 /// What the audit log counts.
@@ -20,8 +20,9 @@ pub(super) struct AuditMetrics {
 
 impl AuditMetrics {
     pub(super) fn register(registry: &Registry) -> Result<Self, TelemetryError> {
+        let kinds: Vec<_> = event_kinds().collect();
         Ok(Self {
-            sealed: registry.counters_of("audit_sealed_total", "Audit events sealed.", "kind", &KINDS)?,
+            sealed: registry.counters_of("audit_sealed_total", "Audit events sealed.", "kind", &kinds)?,
             unsealed: registry.level("audit_unsealed", "Audit events that wait to be sealed.")?,
             lag: registry.gauge("audit_lag_seconds", "Age of the oldest event that waits to be sealed.")?,
             failures: registry.counter("audit_failures_total", "Rounds of the sealer that failed.")?,
