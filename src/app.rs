@@ -3,7 +3,6 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
@@ -14,9 +13,7 @@ use crate::config::{Config, Telemetry};
 use crate::crypto::pseudonym::Pseudonyms;
 use crate::database::migrations::Outcome;
 use crate::database::{self, Database, DatabaseError, Pool};
-use crate::features::tokens::handle::{KeyMetrics, Keyring};
-use crate::features::tokens::store::KeyStore;
-use crate::features::{passwords, schema};
+use crate::features::{passwords, schema, tokens};
 use crate::hashing::engine::{Engines, StartError};
 use crate::http::admin::{self, Admin};
 use crate::http::docs;
@@ -45,10 +42,6 @@ use front::Front;
 use probe::Probe;
 use running::Running;
 pub use secret::SecretError;
-
-/// Longest wait for the table of keys, whatever `database.timeout_ms` is: every replica shall have read it several times
-/// before a new key signs (`tokens.publish_s`).
-const KEYS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A service that listens. Dropped, it ends at once.
 #[derive(Debug)]
@@ -117,7 +110,7 @@ impl App {
         let limits =
             Arc::new(Limits::new(&config.limits, Arc::clone(&pseudonyms), LimitMetrics::register(&registry)?)?);
         migrate(&pool).await?;
-        let keyring = open_keyring(&config, &secret, &pool, &registry).await?;
+        let keyring = tokens::open_keyring(&config, &secret, &pool, &registry).await?;
         let engines = engines.await.map_err(assembly)??;
         let kit = Kit { keyring, pseudonyms, pool: pool.clone(), engines, registry: registry.clone() };
         let Features { handles, mut endpoints, children } = features::build(kit, &config)?;
@@ -290,20 +283,6 @@ async fn migrate(pool: &Pool) -> Result<(), AppError> {
         }
     }
     Ok(())
-}
-
-/// Reads the keys that tokens are signed and checked with.
-///
-/// # Errors
-/// [`AppError::Keys`].
-pub async fn open_keyring(
-    config: &Config,
-    secret: &SecretString,
-    pool: &Pool,
-    registry: &Registry,
-) -> Result<Keyring, AppError> {
-    let store = KeyStore::new(pool.clone(), config.database.timeout.min(KEYS_TIMEOUT));
-    Ok(Keyring::open(secret, &config.tokens, store, KeyMetrics::register(registry)?).await?)
 }
 
 /// Under the secret, which all replicas share.

@@ -1,9 +1,7 @@
 //! The command line.
 
-mod audit;
 mod capacity;
 mod check;
-mod keys;
 mod serve;
 
 use std::path::PathBuf;
@@ -15,10 +13,9 @@ use tracing::Level;
 use crate::app::{AppError, features};
 use crate::config::{Config, ConfigError, DEFAULTS, reference};
 use crate::database::{Database, DatabaseError, migrations};
-use crate::features::audit::store::log::AuditError;
-use crate::features::schema;
-use crate::features::tokens::store::KeyStoreError;
+use crate::features::{audit, schema, tokens};
 use crate::telemetry::{self, TelemetryError};
+use crate::terminal::{TerminalError, print};
 
 /// User registration and authentication over HTTP.
 ///
@@ -47,10 +44,10 @@ enum Command {
     Capacity(capacity::Wishes),
     /// Manage signing keys
     #[command(subcommand)]
-    Keys(keys::Wish),
+    Keys(tokens::cli::Command),
     /// Verify, print and prune the audit log
     #[command(subcommand)]
-    Audit(audit::Wish),
+    Audit(audit::cli::Command),
     /// Print every configuration key with its default
     Defaults {
         /// Print a Markdown document instead, with what each key accepts and means
@@ -71,13 +68,13 @@ enum CliError {
     #[error(transparent)]
     App(#[from] AppError),
     #[error(transparent)]
-    KeyStore(#[from] KeyStoreError),
+    Keys(#[from] tokens::cli::KeysError),
     #[error(transparent)]
-    Keys(#[from] keys::KeysError),
+    Audit(#[from] audit::cli::CommandError),
+    #[error("{0}")]
+    Check(Box<dyn std::error::Error + Send + Sync>),
     #[error(transparent)]
-    Audit(#[from] AuditError),
-    #[error("nothing was done: say so with --yes, which is not asked for on a terminal")]
-    Unconfirmed,
+    Terminal(#[from] TerminalError),
     #[error("the document cannot be written: {0}")]
     Output(String),
     #[error("the runtime does not start: {0}")]
@@ -99,11 +96,11 @@ pub fn run() -> ExitCode {
 impl Cli {
     fn execute(self) -> Result<(), CliError> {
         match self.command.unwrap_or(Command::Serve) {
-            Command::Openapi => print(&features::openapi_json()?),
+            Command::Openapi => Ok(print(&features::openapi_json()?)?),
             Command::Defaults { markdown } => {
                 // A file that is given and cannot be read is a mistake here too.
                 self.config.as_deref().map(|file| Config::load(Some(file))).transpose()?;
-                if markdown { print(&reference()?) } else { print(DEFAULTS.trim_end()) }
+                Ok(if markdown { print(&reference()?) } else { print(DEFAULTS.trim_end()) }?)
             }
             Command::Capacity(wishes) => capacity::run(&Config::load(self.config.as_deref())?, &wishes),
             command => {
@@ -119,8 +116,8 @@ impl Cli {
                     match command {
                         Command::Migrate => migrate(&config).await,
                         Command::Check => check::run(&config).await,
-                        Command::Keys(wish) => keys::run(&config, &wish).await,
-                        Command::Audit(wish) => audit::run(&config, &wish).await,
+                        Command::Keys(command) => Ok(tokens::cli::run(&config, &command).await?),
+                        Command::Audit(command) => Ok(audit::cli::run(&config, &command).await?),
                         _ => serve::run(config).await,
                     }
                 })
@@ -136,35 +133,10 @@ async fn migrate(config: &Config) -> Result<(), CliError> {
     database.close().await;
     let outcome = outcome.map_err(DatabaseError::from)?;
     let latest = schema.latest();
-    print(&match outcome {
+    let answer = match outcome {
         migrations::Outcome::UpToDate => format!("the schema is at version {latest} already"),
         migrations::Outcome::Adopted => format!("the existing users are adopted, the schema is at version {latest}"),
         migrations::Outcome::Migrated { from } => format!("the schema is at version {latest}, it was at {from}"),
-    })
-}
-
-/// For commands on tables that only `serve` and `migrate` make.
-async fn demand_schema(database: &Database) -> Result<(), CliError> {
-    Ok(schema().demand(&database.pool).await.map_err(DatabaseError::from)?)
-}
-
-/// Asks before what cannot be undone. Where nobody can answer, the answer is no.
-fn confirm(question: &str) -> Result<(), CliError> {
-    use std::io::{IsTerminal, stdin};
-    if !stdin().is_terminal() {
-        return Err(CliError::Unconfirmed);
-    }
-    eprint!("{question} [y/N] ");
-    let mut answer = String::new();
-    stdin().read_line(&mut answer)?;
-    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(CliError::Unconfirmed) }
-}
-
-/// A line on standard output; a reader that has gone is not an error of ours.
-fn print(text: &str) -> Result<(), CliError> {
-    use std::io::Write;
-    match writeln!(std::io::stdout(), "{text}") {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(CliError::Output(error.to_string())),
-        _ => Ok(()),
-    }
+    };
+    Ok(print(&answer)?)
 }

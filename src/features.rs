@@ -10,10 +10,18 @@ pub mod passwords;
 pub mod status;
 pub mod tokens;
 
+use std::error::Error;
+use std::pin::Pin;
+
+use secrecy::SecretString;
+
 use crate::actors::{CallError, Child};
+use crate::config::Config;
 use crate::database::migrations::{Migration, Schema};
+use crate::database::{Database, DatabaseError, Pool};
 use crate::http::endpoint::Endpoint;
 use crate::http::error::Refusal;
+use crate::telemetry::Registry;
 
 /// What a capability is before anything of it is built: constants of its folder.
 #[derive(Debug)]
@@ -22,6 +30,33 @@ pub struct Manifest {
     pub migrations: &'static [Migration],
     /// Kinds of audit events that it writes.
     pub events: &'static [&'static str],
+    /// What `rollcall check` asks of it.
+    pub checks: &'static [Check],
+}
+
+/// A line of `rollcall check`.
+#[derive(Debug)]
+pub struct Check {
+    /// What the line begins with.
+    pub name: &'static str,
+    /// Says what is good, or why the service would not start.
+    pub run: for<'a> fn(Checked<'a>) -> CheckAnswer<'a>,
+}
+
+/// What a [`Check`] says.
+pub type CheckAnswer<'a> = Pin<Box<dyn Future<Output = Result<String, Box<dyn Error + Send + Sync>>> + Send + 'a>>;
+
+/// What checks look at: a database that is up to date, and what the configuration says.
+#[derive(Debug, Clone, Copy)]
+pub struct Checked<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// Connections to the database.
+    pub pool: &'a Pool,
+    /// What tokens are signed with.
+    pub secret: &'a SecretString,
+    /// Where metrics are registered.
+    pub registry: &'a Registry,
 }
 
 /// Every capability's.
@@ -36,6 +71,25 @@ pub fn schema() -> Schema {
 /// Kinds of audit events that any of them writes.
 pub fn event_kinds() -> impl Iterator<Item = &'static str> {
     MANIFESTS.iter().flat_map(|manifest| manifest.events).copied()
+}
+
+/// What `rollcall check` asks of all of them.
+pub fn checks() -> impl Iterator<Item = &'static Check> {
+    MANIFESTS.iter().flat_map(|manifest| manifest.checks)
+}
+
+/// Opens the database for a command, and closes it after `work`. The schema has to be up to date.
+pub(crate) async fn with_database<T, E: From<DatabaseError>>(
+    config: &Config,
+    work: impl AsyncFnOnce(&Database) -> Result<T, E>,
+) -> Result<T, E> {
+    let database = Database::open(&config.database, &config.data_dir).await?;
+    let done = match schema().demand(&database.pool).await {
+        Ok(()) => work(&database).await,
+        Err(error) => Err(DatabaseError::from(error).into()),
+    };
+    database.close().await;
+    done
 }
 
 /// What a capability brings beside its handle.

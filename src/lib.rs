@@ -32,7 +32,7 @@
 //! # Features over rooms
 //!
 //! A capability is a folder in [`features`], with the same file names in each: `api` (one endpoint a file), `handle` (what others
-//! may call), `actor` or `pool`, `store` (all SQL), `types`. The rooms below know no feature: [`http`], [`actors`], [`database`],
+//! may call), `actor` or `pool`, `store` (all SQL), `types`, `metrics`, `cli` (its subcommand). The rooms below know no feature: [`http`], [`actors`], [`database`],
 //! [`hashing`]. [`app::features`] builds the features, in the order in which they need each other.
 //!
 //! # The rules
@@ -60,3 +60,4 @@ pub mod features;
 pub mod hashing;
 pub mod http;
 pub mod telemetry;
+pub mod terminal;

@@ -9,10 +9,10 @@ use std::process::Command;
 
 /// A room, and the rooms that it may use. Arrows point down: `main → cli → app → features → {http, actors, database, hashing} →
 /// {config, telemetry, crypto, domain}`.
-const ROOMS: [(&str, &[&str]); 11] = [
-    ("cli", &["app", "features", "http", "hashing", "database", "crypto", "domain", "config", "telemetry"]),
+const ROOMS: [(&str, &[&str]); 12] = [
+    ("cli", &["app", "features", "http", "hashing", "database", "crypto", "domain", "config", "telemetry", "terminal"]),
     ("app", &["features", "http", "actors", "hashing", "database", "crypto", "domain", "config", "telemetry"]),
-    ("features", &["http", "actors", "hashing", "database", "crypto", "domain", "config", "telemetry"]),
+    ("features", &["http", "actors", "hashing", "database", "crypto", "domain", "config", "telemetry", "terminal"]),
     ("http", &["crypto", "domain", "config", "telemetry"]),
     ("actors", &["telemetry"]),
     ("hashing", &["config", "telemetry"]),
@@ -22,6 +22,7 @@ const ROOMS: [(&str, &[&str]); 11] = [
     ("config", &["crypto", "domain", "hashing"]),
     ("crypto", &["domain"]),
     ("domain", &[]),
+    ("terminal", &[]),
 ];
 
 /// What a feature may name of another one.

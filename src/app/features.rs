@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::database::{Pool, StatementMetrics};
 use secrecy::SecretString;
 
-use super::{AppError, KEYS_TIMEOUT, assembly, pseudonyms};
+use super::{AppError, assembly, pseudonyms};
 use crate::actors::Child;
 use crate::config::Config;
 use crate::crypto::pseudonym::Pseudonyms;
@@ -100,7 +100,7 @@ pub fn openapi_json() -> Result<String, AppError> {
     let secret = SecretString::default();
     let registry = Registry::new()?;
     let pool = database::unconnected(&config.database)?;
-    let store = KeyStore::new(pool.clone(), KEYS_TIMEOUT);
+    let store = KeyStore::new(pool.clone(), tokens::KEYS_TIMEOUT);
     let kit = Kit {
         keyring: Keyring::of_secret(&secret, &config.tokens, store, KeyMetrics::register(&registry)?)?,
         pseudonyms: Arc::new(pseudonyms(&config, &secret)),

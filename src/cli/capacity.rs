@@ -12,12 +12,13 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{CliError, print};
+use super::CliError;
 use crate::config::Config;
 use crate::hashing::COST_MAX;
 use crate::hashing::blowfish::LANES_MAX;
 use crate::hashing::calibration;
 use crate::hashing::mcf::Cost;
+use crate::terminal::print;
 
 /// How long one number of lanes on one number of engines is measured.
 const MEASURE: Duration = Duration::from_millis(250);
@@ -91,7 +92,7 @@ pub(super) fn run(config: &Config, wishes: &Wishes) -> Result<(), CliError> {
         plot::write(path, &measured, (best, cost), wishes).map_err(|cause| refuse(path, &cause))?;
         print(&format!("\nplot: {}", path.display()))?;
     }
-    print(&format!("\n{}", advice(best, wishes)))
+    Ok(print(&format!("\n{}", advice(best, wishes)))?)
 }
 
 /// All numbers of lanes, on one engine and on all.

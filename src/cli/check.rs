@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-use super::{CliError, print};
+use super::CliError;
 use crate::app::{self, AppError};
 use crate::config::Config;
 use crate::config::https::Source;
@@ -13,13 +13,14 @@ use crate::crypto::pseudonym::Pseudonyms;
 use crate::database::migrations::MigrationError;
 use crate::database::{Database, DatabaseError, local};
 use crate::domain::timestamp::rfc3339_millis;
-use crate::features::{passwords, schema};
+use crate::features::{self, Checked, passwords, schema};
 use crate::hashing::Salt;
 use crate::hashing::engine::{Engines, Job};
 use crate::http::limits::metrics::LimitMetrics;
 use crate::http::limits::shared::Shared;
 use crate::http::tls;
 use crate::telemetry::Registry;
+use crate::terminal::print;
 
 /// How long the capacity is measured.
 const MEASURE: Duration = Duration::from_secs(2);
@@ -39,10 +40,12 @@ pub(super) async fn run(config: &Config) -> Result<(), CliError> {
     } else {
         let database = Database::open(&config.database, &config.data_dir).await?;
         let checked = check_database(&database).await;
-        let keys = check_keys(config, &database, &registry).await;
+        let features = check_features(config, &database, &registry).await;
         database.close().await;
         print(&checked?)?;
-        print(&format!("keys: {}", keys?))?;
+        for line in features? {
+            print(&line)?;
+        }
     }
     if let Some(url) = config.limits.rates.redis_url.as_ref().filter(|_| config.limits.enabled) {
         let pseudonyms = Arc::new(Pseudonyms::new(&[], config.audit.emails, config.audit.addresses));
@@ -62,7 +65,7 @@ pub(super) async fn run(config: &Config) -> Result<(), CliError> {
     print(&format!("hash capacity: {rate:.1} hashes/s at cost {cost}, {lanes} at once on {engines} engines"))?;
     // Last, because beside a service that runs they are taken, and all else is worth knowing then too.
     app::check_listeners(config).await?;
-    print("listeners: good (their addresses are free)")
+    Ok(print("listeners: good (their addresses are free)")?)
 }
 
 async fn check_database(database: &Database) -> Result<String, DatabaseError> {
@@ -79,14 +82,21 @@ async fn check_database(database: &Database) -> Result<String, DatabaseError> {
     Ok(format!("database: good ({})", remarks.join(", ")))
 }
 
-/// Which key signs, and which are there to check tokens with.
-async fn check_keys(config: &Config, database: &Database, registry: &Registry) -> Result<String, CliError> {
-    if matches!(schema().demand(&database.pool).await, Err(MigrationError::TooOld { .. })) {
-        return Ok("not looked at before the schema is up to date".to_owned());
-    }
+/// What each feature says of itself, a line each.
+async fn check_features(config: &Config, database: &Database, registry: &Registry) -> Result<Vec<String>, CliError> {
     let secret = app::signing_secret(config, database.is_private()).map_err(AppError::from)?;
-    let keyring = app::open_keyring(config, &secret, &database.pool, registry).await?;
-    Ok(format!("good ({})", keyring.describe()))
+    let outdated = matches!(schema().demand(&database.pool).await, Err(MigrationError::TooOld { .. }));
+    let mut lines = Vec::new();
+    for check in features::checks() {
+        let answer = if outdated {
+            "not looked at before the schema is up to date".to_owned()
+        } else {
+            let checked = Checked { config, pool: &database.pool, secret: &secret, registry };
+            (check.run)(checked).await.map_err(CliError::Check)?
+        };
+        lines.push(format!("{}: {answer}", check.name));
+    }
+    Ok(lines)
 }
 
 /// Keeps every engine busy for a while.

@@ -5,9 +5,10 @@ use std::pin::pin;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{CliError, print};
+use super::CliError;
 use crate::app::App;
 use crate::config::Config;
+use crate::terminal::print;
 
 /// Serves until SIGTERM or SIGINT, then drains. A second signal ends the process at once. SIGHUP has the certificate read
 /// again, where there is one, and never ends the process.

@@ -28,6 +28,7 @@ pub(super) const MANIFEST: Manifest = Manifest {
         tables: &[],
     }],
     events: &["registered", "hash_upgraded"],
+    checks: &[],
 };
 
 /// Builds the handle, and the actor behind it.

@@ -2,6 +2,7 @@
 
 mod actor;
 pub mod chain;
+pub mod cli;
 pub mod handle;
 mod hits;
 mod metrics;
@@ -33,6 +34,7 @@ pub(super) const MANIFEST: Manifest = Manifest {
         tables: &["audit_events", "audit_chain"],
     }],
     events: &["limit_hit", chain::pruning::KIND],
+    checks: &[],
 };
 
 /// Builds the handle, and the actor behind it.

@@ -54,6 +54,7 @@ pub(super) const MANIFEST: Manifest = Manifest {
         },
     ],
     events: &["login_succeeded", "login_failed", "login_locked"],
+    checks: &[],
 };
 
 /// Builds the handle, and the actor behind it.

@@ -3,6 +3,7 @@
 mod actor;
 pub mod api;
 pub mod claims;
+pub mod cli;
 pub mod handle;
 mod header;
 mod keyring;
@@ -12,12 +13,20 @@ pub mod signing_key;
 pub mod store;
 mod verified;
 
+use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Feature, Manifest};
+use secrecy::SecretString;
+
+use super::{Check, Checked, Feature, Manifest};
 use crate::actors::Current;
+use crate::config::Config;
+use crate::database::Pool;
 use crate::database::migrations::Migration;
-use handle::{Keyring, TokenHandle};
+use crate::telemetry::Registry;
+use handle::{KeyMetrics, Keyring, KeyringError, TokenHandle};
+use store::KeyStore;
 
 /// What it is.
 pub(super) const MANIFEST: Manifest = Manifest {
@@ -28,7 +37,34 @@ pub(super) const MANIFEST: Manifest = Manifest {
         tables: &["signing_keys"],
     }],
     events: &["key_added", "key_retired", "key_rotated", "key_resealed"],
+    checks: &[Check { name: "keys", run: |checked| Box::pin(check(checked)) }],
 };
+
+/// Whether tokens could be signed; and by which key, and which are there to check tokens with.
+async fn check(
+    Checked { config, pool, secret, registry }: Checked<'_>,
+) -> Result<String, Box<dyn Error + Send + Sync>> {
+    let keyring = open_keyring(config, secret, pool, registry).await?;
+    Ok(format!("good ({})", keyring.describe()))
+}
+
+/// Reads the keys that tokens are signed and checked with.
+///
+/// # Errors
+/// [`KeyringError`].
+pub(crate) async fn open_keyring(
+    config: &Config,
+    secret: &SecretString,
+    pool: &Pool,
+    registry: &Registry,
+) -> Result<Keyring, KeyringError> {
+    let store = KeyStore::new(pool.clone(), config.database.timeout.min(KEYS_TIMEOUT));
+    Keyring::open(secret, &config.tokens, store, KeyMetrics::register(registry)?).await
+}
+
+/// Longest wait for the table of keys, whatever `database.timeout_ms` is: every replica shall have read it several times
+/// before a new key signs (`tokens.publish_s`).
+pub(crate) const KEYS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Builds the handle, and the actor that keeps its keys fresh.
 pub(crate) fn build(keyring: Keyring) -> (TokenHandle, Feature) {

@@ -15,6 +15,7 @@ use crate::config;
 use crate::crypto::encryption::EncryptionKeys;
 use crate::features::tokens::signing_key::{Jwk, State, StoredKey};
 use crate::features::tokens::store::{KeyStore, KeyStoreError, Snapshot};
+use crate::telemetry::TelemetryError;
 
 /// Why there is no ring to start with.
 #[derive(Debug, Error)]
@@ -39,6 +40,9 @@ pub enum KeyringError {
         "tokens.accept_secret is false, and there is no key to sign with; add one with `rollcall keys add`, or set it to true"
     )]
     NoSigner,
+    /// Its metrics are taken.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
 }
 
 /// Makes rings, and keeps the latest for all who sign and verify.

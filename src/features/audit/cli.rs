@@ -6,17 +6,18 @@ mod list;
 use clap::Subcommand;
 use time::OffsetDateTime;
 
-use super::{CliError, confirm, demand_schema, print};
+use super::chain::Head;
+use super::store::log::{AuditError, AuditLog};
 use crate::config::Config;
-use crate::database::Database;
+use crate::database::{Database, DatabaseError};
 use crate::domain::timestamp::rfc3339_millis;
-use crate::features::audit::chain::Head;
-use crate::features::audit::store::log::{AuditError, AuditLog};
+use crate::features::with_database;
+use crate::terminal::{TerminalError, confirm, print};
 use instant::Instant;
 
 /// What to do with the log.
 #[derive(Debug, Clone, Subcommand)]
-pub(super) enum Wish {
+pub(crate) enum Command {
     /// Check that no sealed event was changed, removed, inserted or moved
     Verify {
         /// Also check that the log still holds what was anchored: SEQUENCE:HASH as `audit head` printed it
@@ -26,7 +27,7 @@ pub(super) enum Wish {
     /// Print the place and hash of the last sealed event, to be anchored where this database's owners can't write
     Head,
     /// Print sealed events in their order
-    List(list::Wishes),
+    List(list::Arguments),
     /// Verify the log, then remove old events so that the rest can still be verified
     Prune {
         /// Remove what happened before: 2026-01-31, 2026-01-31T12:00:00Z, or how long ago, such as 90d
@@ -38,27 +39,43 @@ pub(super) enum Wish {
     },
 }
 
-/// Does it.
-pub(super) async fn run(config: &Config, wish: &Wish) -> Result<(), CliError> {
-    let database = Database::open(&config.database, &config.data_dir).await?;
-    let done = grant(config, &database, wish).await;
-    database.close().await;
-    done
+/// Why the command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommandError {
+    /// The database is not there, or not up to date.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The log cannot be read, or does not hold.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// Nothing can be printed or asked.
+    #[error(transparent)]
+    Terminal(#[from] TerminalError),
+    /// SIGINT cannot be waited for.
+    #[error("signals cannot be received: {0}")]
+    Signal(std::io::Error),
 }
 
-async fn grant(config: &Config, database: &Database, wish: &Wish) -> Result<(), CliError> {
-    demand_schema(database).await?;
+/// Runs the command.
+///
+/// # Errors
+/// [`CommandError`].
+pub(crate) async fn run(config: &Config, command: &Command) -> Result<(), CommandError> {
+    with_database(config, async |database| execute(config, database, command).await).await
+}
+
+async fn execute(config: &Config, database: &Database, command: &Command) -> Result<(), CommandError> {
     let log = AuditLog::new(database.pool.clone(), config.database.timeout);
-    match wish {
-        Wish::Verify { head } => print(&verify(&log, *head).await?),
-        Wish::Head => print(&log.ends().await?.head.to_string()),
-        Wish::List(wishes) => list::run(&log, wishes).await,
-        Wish::Prune { before, yes } => {
+    match command {
+        Command::Verify { head } => Ok(print(&verify(&log, *head).await?)?),
+        Command::Head => Ok(print(&log.ends().await?.head.to_string())?),
+        Command::List(arguments) => list::run(&log, arguments).await,
+        Command::Prune { before, yes } => {
             let before = before.at(OffsetDateTime::now_utc());
             if !yes {
                 confirm(&format!("Remove all events before {}, for good?", rfc3339_millis(before)))?;
             }
-            print(&prune(&log, before).await?)
+            Ok(print(&prune(&log, before).await?)?)
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `rollcall audit list`: sealed events, and with `--follow` those to come.
 
 use std::borrow::Cow;
-use std::io::{self, ErrorKind, Write, stdout};
+use std::io::{ErrorKind, Write, stdout};
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::CommandError;
 use super::instant::Instant;
-use crate::cli::CliError;
 use crate::features::audit::chain::{Sealed, printable};
 use crate::features::audit::store::log::{AuditError, AuditLog, Filter};
 use crate::features::event_kinds;
+use crate::terminal::TerminalError;
 
 /// Events that are read at once.
 const PAGE: i64 = 1_000;
@@ -23,7 +24,7 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 
 /// What to print.
 #[derive(Debug, Clone, clap::Args)]
-pub(in crate::cli) struct Wishes {
+pub(crate) struct Arguments {
     /// Go on with each event that is sealed, until SIGINT
     #[arg(long)]
     follow: bool,
@@ -52,13 +53,13 @@ enum Reader {
     Left,
 }
 
-pub(super) async fn run(log: &AuditLog, wishes: &Wishes) -> Result<(), CliError> {
-    let mut list = List::new(log, wishes);
-    if !wishes.follow {
+pub(super) async fn run(log: &AuditLog, arguments: &Arguments) -> Result<(), CommandError> {
+    let mut list = List::new(log, arguments);
+    if !arguments.follow {
         return list.advance().await.map(|_| ());
     }
     tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
+        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(CommandError::Signal),
         done = list.follow() => done,
     }
 }
@@ -72,20 +73,20 @@ struct List<'a> {
 }
 
 impl<'a> List<'a> {
-    fn new(log: &'a AuditLog, wishes: &Wishes) -> Self {
-        let since = wishes.since.map(|since| since.at(OffsetDateTime::now_utc()));
-        let filter = Filter { since, kinds: wishes.kind.clone(), user: wishes.user };
-        Self { log, filter, json: wishes.json, after: 0 }
+    fn new(log: &'a AuditLog, arguments: &Arguments) -> Self {
+        let since = arguments.since.map(|since| since.at(OffsetDateTime::now_utc()));
+        let filter = Filter { since, kinds: arguments.kind.clone(), user: arguments.user };
+        Self { log, filter, json: arguments.json, after: 0 }
     }
 
     /// Prints what there is now, then what comes. Only a first failure ends it: an outage later is waited out.
-    async fn follow(&mut self) -> Result<(), CliError> {
+    async fn follow(&mut self) -> Result<(), CommandError> {
         let mut reader = self.advance().await?;
         let mut rounds = tokio::time::interval(FOLLOW_EVERY);
         while reader == Reader::Listens {
             rounds.tick().await;
             reader = match self.advance().await {
-                Err(CliError::Audit(AuditError::Unreadable(cause))) => {
+                Err(CommandError::Audit(AuditError::Unreadable(cause))) => {
                     tracing::warn!(cause, "the audit log cannot be read for now");
                     Reader::Listens
                 }
@@ -99,7 +100,7 @@ impl<'a> List<'a> {
     }
 
     /// Prints all that was sealed since the last time.
-    async fn advance(&mut self) -> Result<Reader, CliError> {
+    async fn advance(&mut self) -> Result<Reader, CommandError> {
         let last = self.log.ends().await?.head.sequence;
         while self.after < last {
             let page = self.log.page(&self.filter, self.after, last, PAGE).await?;
@@ -157,23 +158,23 @@ fn quoted(value: &str) -> Cow<'_, str> {
     if value.chars().all(is_plain) { Cow::Borrowed(value) } else { Cow::Owned(format!("{value:?}")) }
 }
 
-fn write(lines: &str) -> Result<Reader, CliError> {
+fn write(lines: &str) -> Result<Reader, CommandError> {
     let mut out = stdout().lock();
     match out.write_all(lines.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(Reader::Listens),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Left),
-        Err(error) => Err(CliError::Output(error.to_string())),
+        Err(error) => Err(TerminalError::Output(error).into()),
     }
 }
 
 /// Whether standard output is a pipe that nobody will read from any more, which would otherwise show at the next event only.
-fn is_closed() -> Result<bool, CliError> {
+fn is_closed() -> Result<bool, CommandError> {
     let out = stdout();
     let mut fds = [PollFd::new(&out, PollFlags::empty())];
     match poll(&mut fds, Some(&Timespec::default())) {
         Ok(_) => Ok(fds.iter().any(|fd| fd.revents().intersects(PollFlags::ERR | PollFlags::HUP))),
         Err(rustix::io::Errno::INTR) => Ok(false),
-        Err(error) => Err(CliError::Output(io::Error::from(error).to_string())),
+        Err(error) => Err(TerminalError::Output(error.into()).into()),
     }
 }
 

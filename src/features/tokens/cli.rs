@@ -4,17 +4,18 @@ mod table;
 
 use clap::Subcommand;
 
-use super::{CliError, demand_schema, print};
+use super::signing_key::{Algorithm, NewKey, State, StoredKey, signer};
+use super::store::{KeyStore, KeyStoreError, Retirement, Snapshot};
 use crate::config::Config;
 use crate::crypto::encryption::EncryptionKeys;
-use crate::database::Database;
-use crate::features::tokens::signing_key::{Algorithm, NewKey, State, StoredKey, signer};
-use crate::features::tokens::store::{KeyStore, Retirement, Snapshot};
+use crate::database::{Database, DatabaseError};
+use crate::features::with_database;
+use crate::terminal::{TerminalError, print};
 use table::Table;
 
 /// What to do with the keys.
 #[derive(Debug, Clone, Subcommand)]
-pub(super) enum Wish {
+pub(crate) enum Command {
     /// Tell the keys there are and which one signs
     List {
         #[command(flatten)]
@@ -53,67 +54,82 @@ pub(super) enum Wish {
     },
 }
 
-/// How the keys are told.
+/// How the keys are printed.
 #[derive(Debug, Clone, Copy, clap::Args)]
-pub(super) struct Format {
+pub(crate) struct Format {
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
 }
 
-/// Why a wish is not granted.
+/// Why the command failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum KeysError {
+pub(crate) enum KeysError {
+    /// The database is not there, or not up to date.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The table of keys cannot be read or changed.
+    #[error(transparent)]
+    Store(#[from] KeyStoreError),
+    /// The answer cannot be printed.
+    #[error(transparent)]
+    Terminal(#[from] TerminalError),
+    /// No key could be made.
+    #[error("no key could be made: {0}")]
+    Generation(String),
+    /// Private keys are stored encrypted.
     #[error(
         "tokens.encryption_key is not set; make one with `openssl rand -hex 32`, and give it to every replica too \
          (ROLLCALL__TOKENS__ENCRYPTION_KEY)"
     )]
     NoEncryptionKey,
+    /// The table of keys is empty.
     #[error("there is no key to rotate: tokens are signed with tokens.secret; add one with `rollcall keys add`")]
     NothingToRotate,
+    /// Nothing would sign tokens.
     #[error(
         "the key {0} is the only one that may sign, and tokens.accept_secret is false; `rollcall keys rotate` replaces it"
     )]
     LastSigner(String),
 }
 
-/// Does it, and tells the keys as they are then.
-pub(super) async fn run(config: &Config, wish: &Wish) -> Result<(), CliError> {
-    let database = Database::open(&config.database, &config.data_dir).await?;
-    let told = grant(config, &database, wish).await;
-    database.close().await;
-    print(&told?)
+/// Runs the command, and prints the keys as they are then.
+///
+/// # Errors
+/// [`KeysError`].
+pub(crate) async fn run(config: &Config, command: &Command) -> Result<(), KeysError> {
+    let answer = with_database(config, async |database| execute(config, database, command).await).await?;
+    Ok(print(&answer)?)
 }
 
-async fn grant(config: &Config, database: &Database, wish: &Wish) -> Result<String, CliError> {
-    demand_schema(database).await?;
+async fn execute(config: &Config, database: &Database, command: &Command) -> Result<String, KeysError> {
     let store = KeyStore::new(database.pool.clone(), config.database.timeout);
     let tokens = &config.tokens;
     let mut resealed = None;
-    let format = match wish {
-        Wish::List { format } => format,
-        Wish::Add { algorithm, format } => {
+    let format = match command {
+        Command::List { format } => format,
+        Command::Add { algorithm, format } => {
             store.add(&generate(*algorithm, tokens.encryption_keys.as_ref())?, tokens.publish).await?;
             format
         }
-        Wish::Rotate { algorithm, format } => {
+        Command::Rotate { algorithm, format } => {
             let newest = newest(&store.read().await?).ok_or(KeysError::NothingToRotate)?;
             let key = generate(algorithm.unwrap_or(newest), tokens.encryption_keys.as_ref())?;
             store.rotate(&key, tokens.publish, tokens.ttl).await?;
             format
         }
-        Wish::Retire { kid, revoke: true, format } => {
+        Command::Retire { kid, revoke: true, format } => {
             store.retire(kid, Retirement::Revoke).await?;
             format
         }
-        Wish::Retire { kid, revoke: false, format } => {
+        Command::Retire { kid, revoke: false, format } => {
             if !tokens.accept_secret && is_last_signer(kid, &store.read().await?) {
-                return Err(KeysError::LastSigner(kid.clone()).into());
+                return Err(KeysError::LastSigner(kid.clone()));
             }
             store.retire(kid, Retirement::LiveOut { ttl: tokens.ttl }).await?;
             format
         }
-        Wish::Reseal { format } => {
+        Command::Reseal { format } => {
             resealed = Some(store.reseal(tokens.encryption_keys.as_ref().ok_or(KeysError::NoEncryptionKey)?).await?);
             format
         }
@@ -123,9 +139,9 @@ async fn grant(config: &Config, database: &Database, wish: &Wish) -> Result<Stri
     Ok(if format.json { table.json() } else { table.text() })
 }
 
-fn generate(algorithm: Algorithm, encryption: Option<&EncryptionKeys>) -> Result<NewKey, CliError> {
+fn generate(algorithm: Algorithm, encryption: Option<&EncryptionKeys>) -> Result<NewKey, KeysError> {
     let encryption = encryption.ok_or(KeysError::NoEncryptionKey)?;
-    NewKey::generate(algorithm, &encryption.current).map_err(|error| CliError::Output(error.to_string()))
+    NewKey::generate(algorithm, &encryption.current).map_err(|error| KeysError::Generation(error.to_string()))
 }
 
 /// The algorithm of the newest key that is not retired.

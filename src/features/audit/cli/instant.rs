@@ -9,7 +9,7 @@ use time::{Date, OffsetDateTime, Time};
 
 /// A point in time, or how long before now it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::cli) enum Instant {
+pub(crate) enum Instant {
     At(OffsetDateTime),
     Ago(Duration),
 }
@@ -19,7 +19,7 @@ pub(in crate::cli) enum Instant {
 #[error(
     "it must be a date (2026-01-31), a time (2026-01-31T12:00:00Z), or how long ago: a whole number with s, m, h or d"
 )]
-pub(in crate::cli) struct NotAnInstant;
+pub(crate) struct NotAnInstant;
 
 impl Instant {
     /// The point in time, seen from `now`: at the earliest that of the calendar's beginning.
