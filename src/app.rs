@@ -1,19 +1,16 @@
 //! The running service: everything started in order, and stopped in the reverse.
 
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::actors::supervisor;
-use crate::config::{Config, Telemetry};
-use crate::crypto::pseudonym::Pseudonyms;
+use crate::config::Config;
 use crate::database::migrations::Outcome;
 use crate::database::{self, Database, DatabaseError, Pool};
-use crate::features::{passwords, schema, tokens};
+use crate::features::{Feature, passwords, schema, tokens};
 use crate::hashing::engine::{Engines, StartError};
 use crate::http::admin::{self, Admin};
 use crate::http::docs;
@@ -22,7 +19,6 @@ use crate::http::limits::Limits;
 use crate::http::limits::metrics::LimitMetrics;
 use crate::http::metrics::HttpMetrics;
 use crate::http::router::Router;
-use crate::http::server;
 use crate::http::service::Service;
 use crate::http::tls::Tls;
 use crate::telemetry::{Health, Registry};
@@ -31,9 +27,10 @@ mod descriptors;
 mod error;
 pub mod features;
 mod front;
+pub mod listeners;
 mod probe;
 mod running;
-mod secret;
+pub mod secret;
 
 pub use error::AppError;
 pub use features::Handles;
@@ -73,11 +70,11 @@ impl App {
     pub async fn start(mut config: Config) -> Result<Self, AppError> {
         secret::keep_out_of_core_dumps();
         descriptors::bound(&mut config);
-        check_secret(&config)?;
+        secret::check(&config)?;
         // Addresses and certificates first: the likeliest mistakes should not cost a cluster's start.
         let registry = Registry::new()?;
         let front = Front::open(&config, &registry).await?;
-        let admin_listener = open_admin(&config.telemetry)?;
+        let admin_listener = listeners::open_admin(&config.telemetry)?;
         // Measures the kernel while the database starts or answers.
         let (hashing, panics) = (config.hashing.clone(), passwords::engine_panics(&registry)?);
         let engines = tokio::task::spawn_blocking(move || Engines::start(&hashing, panics));
@@ -105,15 +102,16 @@ impl App {
         let Ground { config, registry, front, admin_listener, engines } = ground;
         let health = Health::new(&registry)?;
         // What the configuration alone decides comes before the first change to the database.
-        let secret = signing_secret(&config, is_private)?;
-        let pseudonyms = Arc::new(pseudonyms(&config, &secret));
+        let secret = secret::signing(&config, is_private)?;
+        let pseudonyms = Arc::new(secret::pseudonyms(&config, &secret));
         let limits =
             Arc::new(Limits::new(&config.limits, Arc::clone(&pseudonyms), LimitMetrics::register(&registry)?)?);
         migrate(&pool).await?;
         let keyring = tokens::open_keyring(&config, &secret, &pool, &registry).await?;
         let engines = engines.await.map_err(assembly)??;
         let kit = Kit { keyring, pseudonyms, pool: pool.clone(), engines, registry: registry.clone() };
-        let Features { handles, mut endpoints, children } = features::build(kit, &config)?;
+        let Features { handles, all } = features::build(kit, &config)?;
+        let Feature { mut endpoints, children, mut reports, readiness } = all;
         if config.server.docs {
             endpoints.extend(docs::endpoints(&endpoints));
         }
@@ -123,6 +121,8 @@ impl App {
         running.add(|| async move { audit.flush().await });
         limits.open().await;
         let probe = Probe::new(pool.clone(), &registry)?;
+        let reported = probe.clone();
+        reports.push(Box::new(move || reported.report()));
         let gate = Gate::new(&config, Arc::clone(&limits));
         let record = Box::new(handles.audit.clone());
         let service =
@@ -139,7 +139,20 @@ impl App {
         };
         app.keep_up(running, limits, (pool.clone(), config.database.pool_kept));
         if let Some(listener) = admin_listener {
-            running.add_task(app.serve_admin(listener, Arc::clone(&service), probe));
+            let admin = Arc::new(Admin {
+                service: Arc::clone(&service),
+                readiness,
+                reports,
+                registry: app.registry.clone(),
+                health: Arc::clone(&app.health),
+                database: Box::new(probe),
+                tls: app.tls.clone(),
+                probe: tokio::sync::Mutex::default(),
+            });
+            let part = app.health.loop_part("admin");
+            running.add_task(tokio::spawn(async move {
+                part.keep_running(|| admin::serve(&listener, Arc::clone(&admin))).await;
+            }));
         }
         front.serve(&service, &config, &app.health, running);
         Ok(app)
@@ -152,26 +165,6 @@ impl App {
         let swept = Arc::clone(&limits);
         running.add_task(tokio::spawn(part("limits").keep_running(move || Arc::clone(&swept).sweep())));
         running.add_task(tokio::spawn(part("redis").keep_running(move || Arc::clone(&limits).follow_redis())));
-    }
-
-    fn serve_admin(&self, listener: TcpListener, service: Arc<Service>, probe: Probe) -> JoinHandle<()> {
-        let (asked, reported) = (self.handles.hasher.clone(), self.handles.hasher.clone());
-        let reported_probe = probe.clone();
-        let admin = Arc::new(Admin {
-            service,
-            is_overloaded: Box::new(move || asked.is_overloaded()),
-            report: Box::new(move || {
-                reported.report();
-                reported_probe.report();
-            }),
-            registry: self.registry.clone(),
-            health: Arc::clone(&self.health),
-            database: Box::new(probe),
-            tls: self.tls.clone(),
-            probe: tokio::sync::Mutex::default(),
-        });
-        let part = self.health.loop_part("admin");
-        tokio::spawn(async move { part.keep_running(|| admin::serve(&listener, Arc::clone(&admin))).await })
     }
 
     /// Where it listens.
@@ -232,46 +225,6 @@ fn assembly(error: impl std::fmt::Display) -> AppError {
     AppError::Assembly(error.to_string())
 }
 
-/// Whether there is a secret, or can be.
-///
-/// # Errors
-/// [`AppError::Secret`].
-pub fn check_secret(config: &Config) -> Result<(), AppError> {
-    if config.database.url.is_some() && config.tokens.secret.is_none() {
-        return Err(SecretError::Missing.into());
-    }
-    Ok(())
-}
-
-/// Whether all addresses can be listened on, which ends with this.
-///
-/// # Errors
-/// [`AppError::Listen`].
-pub async fn check_listeners(config: &Config) -> Result<(), AppError> {
-    front::listen(&config.server.host, config.server.port).await?;
-    if let Some(addr) = config.server.https.redirect_addr {
-        bind(addr, "server.redirect_addr")?;
-    }
-    open_admin(&config.telemetry).map(drop)
-}
-
-/// Port 9000 is other programs' too: where nobody asked for it, the service starts without it.
-fn open_admin(config: &Telemetry) -> Result<Option<TcpListener>, AppError> {
-    let Some(addr) = config.admin_addr else { return Ok(None) };
-    match bind(addr, "telemetry.admin_addr") {
-        Ok(listener) => Ok(Some(listener)),
-        Err(AppError::Listen { addr, cause, .. })
-            if config.admin_is_default && cause.kind() == ErrorKind::AddrInUse =>
-        {
-            tracing::warn!(
-                "{addr} is taken: no metrics and health; choose an address with telemetry.admin_addr, or off"
-            );
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
-}
-
 async fn migrate(pool: &Pool) -> Result<(), AppError> {
     let schema = schema();
     let to_version = schema.latest();
@@ -283,25 +236,4 @@ async fn migrate(pool: &Pool) -> Result<(), AppError> {
         }
     }
     Ok(())
-}
-
-/// Under the secret, which all replicas share.
-fn pseudonyms(config: &Config, secret: &SecretString) -> Pseudonyms {
-    Pseudonyms::new(secret.expose_secret().as_bytes(), config.audit.emails, config.audit.addresses)
-}
-
-/// The secret that tokens are signed with: the configured one, or else one that is kept beside the private cluster.
-///
-/// # Errors
-/// [`SecretError`].
-pub fn signing_secret(config: &Config, is_private: bool) -> Result<SecretString, SecretError> {
-    match &config.tokens.secret {
-        Some(secret) => Ok(secret.clone()),
-        None if is_private => secret::keep(&config.data_dir),
-        None => Err(SecretError::Missing),
-    }
-}
-
-fn bind(addr: SocketAddr, key: &'static str) -> Result<TcpListener, AppError> {
-    server::listen(addr).map_err(|cause| AppError::Listen { addr: addr.to_string(), key, cause })
 }

@@ -19,6 +19,7 @@ use crate::actors::{CallError, Child};
 use crate::config::Config;
 use crate::database::migrations::{Migration, Schema};
 use crate::database::{Database, DatabaseError, Pool};
+use crate::http::admin::Readiness;
 use crate::http::endpoint::Endpoint;
 use crate::http::error::Refusal;
 use crate::telemetry::Registry;
@@ -93,12 +94,27 @@ pub(crate) async fn with_database<T, E: From<DatabaseError>>(
 }
 
 /// What a capability brings beside its handle.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Feature {
     /// What clients may ask of it.
     pub endpoints: Vec<Endpoint>,
     /// The actors to start, and to start again.
     pub children: Vec<Child>,
+    /// Bring gauges up to date before metrics are read.
+    pub reports: Vec<Box<dyn Fn() + Send + Sync>>,
+    /// Paths below `/readyz` that say whether it could take more work.
+    pub readiness: Vec<Readiness>,
+}
+
+impl Feature {
+    /// Takes over what `other` brings.
+    pub(crate) fn extend(&mut self, other: Self) {
+        let Self { endpoints, children, reports, readiness } = other;
+        self.endpoints.extend(endpoints);
+        self.children.extend(children);
+        self.reports.extend(reports);
+        self.readiness.extend(readiness);
+    }
 }
 
 impl From<CallError> for Refusal {

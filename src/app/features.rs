@@ -5,8 +5,7 @@ use std::sync::Arc;
 use crate::database::{Pool, StatementMetrics};
 use secrecy::SecretString;
 
-use super::{AppError, assembly, pseudonyms};
-use crate::actors::Child;
+use super::{AppError, assembly, secret};
 use crate::config::Config;
 use crate::crypto::pseudonym::Pseudonyms;
 use crate::database;
@@ -18,7 +17,7 @@ use crate::features::login::handle::AttemptsHandle;
 use crate::features::passwords::handle::HasherHandle;
 use crate::features::tokens::handle::{KeyMetrics, Keyring, TokenHandle};
 use crate::features::tokens::store::KeyStore;
-use crate::features::{accounts, audit, login, passwords, status, tokens};
+use crate::features::{Feature, accounts, audit, login, passwords, status, tokens};
 use crate::hashing::engine::Engines;
 use crate::http::docs;
 use crate::http::endpoint::Endpoint;
@@ -55,11 +54,9 @@ pub struct Handles {
 }
 
 /// All features: nothing of them runs yet.
-#[derive(Debug)]
 pub(super) struct Features {
     pub(super) handles: Handles,
-    pub(super) endpoints: Vec<Endpoint>,
-    pub(super) children: Vec<Child>,
+    pub(super) all: Feature,
 }
 
 /// Builds all of them.
@@ -72,13 +69,11 @@ pub(super) fn build(kit: Kit, config: &Config) -> Result<Features, TelemetryErro
     let (users, accounts) = accounts::build(pool.clone(), &config.database, &pseudonyms, statements);
     let (attempts, login) = login::build(pool, config, pseudonyms, (&registry, statements))?;
     let handles = Handles { users, attempts, hasher, tokens, audit };
-    let mut endpoints = endpoints(&handles);
-    let mut children = Vec::new();
+    let mut all = Feature { endpoints: endpoints(&handles), ..Feature::default() };
     for feature in [accounts, login, passwords, tokens_feature, audit_feature, status::build()] {
-        endpoints.extend(feature.endpoints);
-        children.extend(feature.children);
+        all.extend(feature);
     }
-    Ok(Features { handles, endpoints, children })
+    Ok(Features { handles, all })
 }
 
 /// Those that need several features.
@@ -97,17 +92,17 @@ fn endpoints(handles: &Handles) -> Vec<Endpoint> {
 /// Where it can't be made.
 pub fn openapi_json() -> Result<String, AppError> {
     let config = Config::with(&[]).map_err(assembly)?;
-    let secret = SecretString::default();
+    let no_secret = SecretString::default();
     let registry = Registry::new()?;
     let pool = database::unconnected(&config.database)?;
     let store = KeyStore::new(pool.clone(), tokens::KEYS_TIMEOUT);
     let kit = Kit {
-        keyring: Keyring::of_secret(&secret, &config.tokens, store, KeyMetrics::register(&registry)?)?,
-        pseudonyms: Arc::new(pseudonyms(&config, &secret)),
+        keyring: Keyring::of_secret(&no_secret, &config.tokens, store, KeyMetrics::register(&registry)?)?,
+        pseudonyms: Arc::new(secret::pseudonyms(&config, &no_secret)),
         pool,
         engines: Engines::start(&config.hashing, passwords::engine_panics(&registry)?)?,
         registry,
     };
-    let specs: Vec<_> = build(kit, &config)?.endpoints.iter().filter_map(Endpoint::spec).collect();
+    let specs: Vec<_> = build(kit, &config)?.all.endpoints.iter().filter_map(Endpoint::spec).collect();
     docs::openapi_json(&specs).map_err(assembly)
 }

@@ -1,14 +1,14 @@
 //! What clients reach: the listener, its certificate, and the listener that redirects to it.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::{TcpListener, lookup_host};
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use super::AppError;
+use super::listeners::{bind, listen};
 use super::running::{Running, Task};
-use super::{AppError, bind};
 use crate::config::Config;
 use crate::http::limits::local::Buckets;
 use crate::http::limits::{Limits, WIDER, wider};
@@ -91,25 +91,5 @@ fn networks(config: &Config, limits: &Limits) -> Option<Arc<Networks>> {
     config.limits.enabled.then(|| {
         let handshakes = rates.handshake.map(handshakes);
         Networks::new(server.max_connections_per_address, handshakes, server.trusted_proxies.clone())
-    })
-}
-
-pub(super) async fn listen(host: &str, port: u16) -> Result<TcpListener, AppError> {
-    // An IPv6 address may be written with or without its brackets.
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let listen = async {
-        let mut outcome = Err(io::ErrorKind::AddrNotAvailable.into());
-        for addr in lookup_host((host, port)).await? {
-            outcome = server::listen(addr);
-            if outcome.is_ok() {
-                break;
-            }
-        }
-        outcome
-    };
-    listen.await.map_err(|cause| AppError::Listen {
-        addr: format!("{host}:{port}"),
-        key: "server.host (API_HOST) and server.port (API_PORT)",
-        cause,
     })
 }

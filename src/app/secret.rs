@@ -1,4 +1,4 @@
-//! The secret that tokens are signed with, where nobody configured one: made once and kept beside the private cluster.
+//! The secret that tokens are signed with. Where nobody configured one, it is made once and kept beside the private cluster.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -8,11 +8,12 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::config::SECRET_MIN_BYTES;
+use crate::config::{Config, SECRET_MIN_BYTES};
+use crate::crypto::pseudonym::Pseudonyms;
 
 /// Different bytes of a kept secret at least: 64 hexadecimal digits have nearly all 16.
 const DIFFERENT_MIN: usize = 8;
@@ -33,6 +34,34 @@ pub enum SecretError {
         /// What the system said.
         cause: io::Error,
     },
+}
+
+/// Whether there is a secret, or can be.
+///
+/// # Errors
+/// [`SecretError::Missing`].
+pub fn check(config: &Config) -> Result<(), SecretError> {
+    if config.database.url.is_some() && config.tokens.secret.is_none() {
+        return Err(SecretError::Missing);
+    }
+    Ok(())
+}
+
+/// What makes pseudonyms, under the secret, which all replicas share.
+pub(super) fn pseudonyms(config: &Config, secret: &SecretString) -> Pseudonyms {
+    Pseudonyms::new(secret.expose_secret().as_bytes(), config.audit.emails, config.audit.addresses)
+}
+
+/// The secret that tokens are signed with: the configured one, or else one that is kept beside the private cluster.
+///
+/// # Errors
+/// [`SecretError`].
+pub fn signing(config: &Config, is_private: bool) -> Result<SecretString, SecretError> {
+    match &config.tokens.secret {
+        Some(secret) => Ok(secret.clone()),
+        None if is_private => keep(&config.data_dir),
+        None => Err(SecretError::Missing),
+    }
 }
 
 /// Keeps what this process holds out of core dumps. Programs that it starts may raise their own limit again.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 use super::CliError;
-use crate::app::{self, AppError};
+use crate::app::{AppError, listeners, secret};
 use crate::config::Config;
 use crate::config::https::Source;
 use crate::crypto::pseudonym::Pseudonyms;
@@ -32,7 +32,7 @@ pub(super) async fn run(config: &Config) -> Result<(), CliError> {
         let until = tls::check(files).map_err(AppError::from)?;
         print(&format!("certificate: good (until {})", rfc3339_millis(until)))?;
     }
-    app::check_secret(config)?;
+    secret::check(config).map_err(AppError::from)?;
     let registry = Registry::new()?;
     if config.database.url.is_none() && !local::exists(&config.data_dir) {
         local::check_new(&config.data_dir).map_err(DatabaseError::from)?;
@@ -64,7 +64,7 @@ pub(super) async fn run(config: &Config) -> Result<(), CliError> {
     let (engines, lanes, cost) = (config.hashing.engines, engines.lanes(), config.hashing.cost.log_rounds());
     print(&format!("hash capacity: {rate:.1} hashes/s at cost {cost}, {lanes} at once on {engines} engines"))?;
     // Last, because beside a service that runs they are taken, and all else is worth knowing then too.
-    app::check_listeners(config).await?;
+    listeners::check(config).await?;
     Ok(print("listeners: good (their addresses are free)")?)
 }
 
@@ -84,7 +84,7 @@ async fn check_database(database: &Database) -> Result<String, DatabaseError> {
 
 /// What each feature says of itself, a line each.
 async fn check_features(config: &Config, database: &Database, registry: &Registry) -> Result<Vec<String>, CliError> {
-    let secret = app::signing_secret(config, database.is_private()).map_err(AppError::from)?;
+    let secret = secret::signing(config, database.is_private()).map_err(AppError::from)?;
     let outdated = matches!(schema().demand(&database.pool).await, Err(MigrationError::TooOld { .. }));
     let mut lines = Vec::new();
     for check in features::checks() {

@@ -15,6 +15,7 @@ use super::Feature;
 use crate::actors::Current;
 use crate::config;
 use crate::hashing::engine::Engines;
+use crate::http::admin::Readiness;
 use crate::telemetry::{Registry, TelemetryError};
 use admission::Admission;
 use handle::HasherHandle;
@@ -38,5 +39,16 @@ pub(crate) fn build(
         metrics: Arc::clone(&metrics),
     };
     let child = pool::child(factory, engines, config.clone(), metrics);
-    Ok((handle, Feature { children: vec![child], ..Feature::default() }))
+    let (asked, reported) = (handle.clone(), handle.clone());
+    let logins = Readiness {
+        path: "/readyz/logins",
+        obstacle: Box::new(move || asked.is_overloaded().then_some("too many password checks wait")),
+    };
+    let feature = Feature {
+        children: vec![child],
+        reports: vec![Box::new(move || reported.report())],
+        readiness: vec![logins],
+        ..Feature::default()
+    };
+    Ok((handle, feature))
 }

@@ -11,6 +11,7 @@ mod metrics;
 mod ring;
 pub mod signing_key;
 pub mod store;
+pub mod types;
 mod verified;
 
 use std::error::Error;
@@ -73,5 +74,5 @@ pub(crate) fn build(keyring: Keyring) -> (TokenHandle, Feature) {
     let actor = Current::vacant();
     let tokens = TokenHandle { actor: actor.clone(), keyring: Arc::clone(&keyring) };
     let endpoints = vec![api::jwks::endpoint(tokens.clone())];
-    (tokens, Feature { endpoints, children: vec![actor::child(actor, keyring)] })
+    (tokens, Feature { endpoints, children: vec![actor::child(actor, keyring)], ..Feature::default() })
 }

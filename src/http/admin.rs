@@ -43,14 +43,22 @@ pub trait Database: Send + Sync {
     fn answers(&self, limit: Duration) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
 }
 
+/// Whether certain work could be taken now.
+pub struct Readiness {
+    /// Where it is asked: `/readyz/logins`.
+    pub path: &'static str,
+    /// What stands in the way.
+    pub obstacle: Box<dyn Fn() -> Option<&'static str> + Send + Sync>,
+}
+
 /// What the admin listener tells about.
 pub struct Admin {
     /// The service, which knows whether it is about to stop.
     pub service: Arc<Service>,
-    /// Whether so many password checks wait that another would be refused.
-    pub is_overloaded: Box<dyn Fn() -> bool + Send + Sync>,
-    /// Brings gauges up to date that somebody has to ask for.
-    pub report: Box<dyn Fn() + Send + Sync>,
+    /// Whether certain work could be taken, each at a path of its own below `/readyz`.
+    pub readiness: Vec<Readiness>,
+    /// Bring gauges up to date before metrics are read.
+    pub reports: Vec<Box<dyn Fn() + Send + Sync>>,
     /// All metrics.
     pub registry: Registry,
     /// Its parts, and whether they are up.
@@ -110,8 +118,10 @@ impl Admin {
                 "/metrics" => self.metrics().await,
                 "/livez" => self.liveness(),
                 "/readyz" => self.readiness().await,
-                "/readyz/logins" => self.readiness_for_logins().await,
-                _ => Refusal::NOT_FOUND.into_reply(Format::Envelope),
+                path => match self.readiness.iter().find(|readiness| readiness.path == path) {
+                    Some(readiness) => self.readiness_for(readiness).await,
+                    None => Refusal::NOT_FOUND.into_reply(Format::Envelope),
+                },
             }
         } else {
             Refusal::method_not_allowed(HeaderValue::from_static("GET, HEAD")).into_reply(Format::Envelope)
@@ -123,7 +133,7 @@ impl Admin {
 
     async fn metrics(&self) -> Reply {
         self.database_answers().await;
-        (self.report)();
+        self.reports.iter().for_each(|report| report());
         self.service.gate().limits().report();
         Reply::of_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.registry.render())
     }
@@ -136,13 +146,13 @@ impl Admin {
         }
     }
 
-    /// Ready for another login: ready, and without more password checks waiting than it can do in time. Apart, because a
-    /// storm of logins comes over all replicas at once, and none of them has to stop serving everything else for it.
-    async fn readiness_for_logins(&self) -> Reply {
-        if (self.is_overloaded)() {
-            return health(StatusCode::SERVICE_UNAVAILABLE, "too many password checks wait");
+    /// Ready for certain work: ready, and without what stands in its way. Apart, because a storm of such work comes over all
+    /// replicas at once, and none of them has to stop serving everything else for it.
+    async fn readiness_for(&self, readiness: &Readiness) -> Reply {
+        match (readiness.obstacle)() {
+            Some(obstacle) => health(StatusCode::SERVICE_UNAVAILABLE, obstacle),
+            None => self.readiness().await,
         }
-        self.readiness().await
     }
 
     /// Ready for the next request: not stopping, with every part up, and with a database that answers.

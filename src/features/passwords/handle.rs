@@ -128,8 +128,7 @@ impl HasherHandle {
     pub fn report(&self) {
         self.metrics.wait_estimate.set(self.admission.estimate(Class::Stranger).as_secs_f64());
         self.metrics.lanes_busy.set(i64::try_from(self.admission.busy()).unwrap_or(i64::MAX));
-        // A rate is far below 2^53, up to where a float is exact.
-        #[allow(clippy::cast_precision_loss, reason = "as above")]
+        #[expect(clippy::cast_precision_loss, reason = "a rate is far below 2^53, up to where a float is exact")]
         self.metrics.capacity.set(self.engines.rounds_per_second() as f64 / self.cost.rounds() as f64);
     }
 

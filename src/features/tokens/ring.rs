@@ -8,10 +8,10 @@ use jsonwebtoken::errors::Error;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use secrecy::{ExposeSecret, SecretString};
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::handle::TokenError;
 use super::header::{self, Chosen};
+use super::types::Principal;
 use super::verified::Verified;
 use crate::crypto::encryption::EncryptionKeys;
 use crate::features::tokens::claims::Claims;
@@ -166,11 +166,11 @@ impl Ring {
         encode(&key.header, claims, signing).map_err(|_| TokenError::Unsigned)
     }
 
-    /// Whose token it is, as [`Self::verify`] finds it.
-    pub(super) fn user_of(&self, token: &str) -> Result<Uuid, TokenError> {
+    /// Whom the token speaks for, as [`Self::verify`] finds it.
+    pub(super) fn principal(&self, token: &str) -> Result<Principal, TokenError> {
         match self.verified.find(token) {
-            Some(user_id) => Ok(user_id),
-            None => Ok(self.verify(token)?.user_id),
+            Some(principal) => Ok(principal),
+            None => self.verify(token).map(|claims| Principal::from(&claims)),
         }
     }
 

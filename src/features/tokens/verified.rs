@@ -11,10 +11,10 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use jsonwebtoken::get_current_timestamp;
-use uuid::Uuid;
 
+use super::claims::Claims;
 use super::handle::TokenError;
-use crate::features::tokens::claims::Claims;
+use super::types::Principal;
 
 /// Tokens of one generation at most; both together take some 7 MB.
 const GENERATION_MAX: usize = 8 * 1024;
@@ -58,9 +58,9 @@ impl Known {
 }
 
 impl Verified {
-    /// The user whose `token` it is, if that was found good of late and still is.
-    pub(super) fn find(&self, token: &str) -> Option<Uuid> {
-        Some(self.read().young.get(&self.hash(token))?.claims(token)?.user_id)
+    /// Whom `token` speaks for, if it was found good of late and still is.
+    pub(super) fn find(&self, token: &str) -> Option<Principal> {
+        self.read().young.get(&self.hash(token))?.claims(token).map(Principal::from)
     }
 
     /// Of the end alone, which is part of the signature: good tokens differ there.
@@ -104,6 +104,8 @@ impl Verified {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     fn claims(exp: i64) -> Claims {
@@ -120,7 +122,7 @@ mod tests {
         assert_eq!(verified.find("good"), None);
         assert_eq!(verified.find_or("good", || Ok(claims(i64::MAX))), Ok(claims(i64::MAX)));
         assert_eq!(verified.find_or("good", refuse), Ok(claims(i64::MAX)));
-        assert_eq!(verified.find("good"), Some(Uuid::nil()));
+        assert_eq!(verified.find("good"), Some(Principal { user: Uuid::nil() }));
         assert_eq!(verified.find_or("bad", refuse), Err(TokenError::Invalid));
         assert_eq!(verified.find("bad"), None);
         assert_eq!(verified.find_or("bad", || Ok(claims(i64::MAX))), Ok(claims(i64::MAX)));

@@ -49,10 +49,10 @@ fn refusals() -> Vec<Answer> {
 
 async fn me(parts: Arc<(UserHandle, TokenHandle)>, call: Call) -> Result<Reply, Refusal> {
     let (users, tokens) = &*parts;
-    let user_id = tokens.verify(bearer::token(&call.head.headers)?)?;
+    let principal = tokens.verify(bearer::token(&call.head.headers)?)?;
     // While the head lives, hyper cannot use its read buffer again.
     drop(call);
-    let user = users.find_by_id(user_id).await?.ok_or(Refusal::INVALID_TOKEN)?;
+    let user = users.find_by_id(principal.user).await?.ok_or(Refusal::INVALID_TOKEN)?;
     let reply = Reply::json(StatusCode::OK, &MeReply { success: true, data: UserBody::from(&user) })?;
     Ok(reply.to_user(user.id))
 }
