@@ -2,8 +2,9 @@
 
 mod cancel;
 mod hosts;
-pub(crate) mod lender;
+pub mod lender;
 pub mod local;
+mod manager;
 mod metrics;
 pub mod migrations;
 mod moment;
@@ -20,12 +21,12 @@ use tokio_postgres::error::SqlState;
 
 use crate::config::{self, Tls};
 use crate::telemetry::Counter;
-pub use deadpool_postgres::{Object as Client, Pool, Transaction};
+pub use deadpool_postgres::Transaction;
 use hosts::Endpoint;
 use local::{Cluster, LocalError};
 pub use metrics::{StatementMetrics, server_restarts};
 use migrations::MigrationError;
-pub use pool::shrink;
+pub use pool::{Client, Pool, shrink};
 pub use tls::TlsError;
 
 /// Why there is no database to work with.

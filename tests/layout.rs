@@ -38,7 +38,7 @@ const HOMES: [(&[&str], &[&str]); 13] = [
         &["actors", "features/*/actor", "features/*/pool", "features/*/queue", "features/*/batches", "app/running"],
     ),
     (&["tokio_postgres"], &["database", "features/*/store", "features/*/actor"]),
-    (&["deadpool_postgres"], &["database"]),
+    (&["deadpool", "deadpool_postgres"], &["database"]),
     (&["jsonwebtoken"], &["features/tokens"]),
     (&["bcrypt"], &["hashing"]),
     (&["tokio_rustls", "rustls_acme", "x509_parser"], &["http/tls"]),

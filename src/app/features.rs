@@ -63,7 +63,7 @@ pub(super) struct Features {
 pub(super) fn build(kit: Kit, config: &Config) -> Result<Features, TelemetryError> {
     let Kit { keyring, pseudonyms, pool, engines, registry } = kit;
     let statements = &StatementMetrics::register(&registry)?;
-    let (audit, audit_feature) = audit::build(pool.clone(), config, &pseudonyms, (&registry, statements))?;
+    let (audit, audit_feature) = audit::build(pool.clone(), config, &pseudonyms, &registry)?;
     let (hasher, passwords) = passwords::build(engines, &config.hashing, &registry)?;
     let (tokens, tokens_feature) = tokens::build(keyring);
     let (users, accounts) = accounts::build(pool.clone(), &config.database, &pseudonyms, statements);

@@ -3,9 +3,8 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::time::timeout;
-
 use crate::database::Pool;
+use crate::database::lender::{LendError, lend};
 use crate::http::admin::Database;
 use crate::telemetry::{Level, Levels, Registry, TelemetryError};
 
@@ -16,6 +15,8 @@ pub(super) struct Probe {
     is_up: Level,
     /// Connections of the pool, by state.
     connections: Levels,
+    /// How many wait for one.
+    waiting: Level,
 }
 
 impl Probe {
@@ -23,6 +24,7 @@ impl Probe {
         Ok(Self {
             pool,
             is_up: registry.level("database_up", "1 where the database answered when it was last asked.")?,
+            waiting: registry.level("db_pool_waiting", "Statements and other work waiting for a connection.")?,
             connections: registry.levels("db_pool_connections", "Connections of the pool.", &["state"])?,
         })
     }
@@ -31,29 +33,19 @@ impl Probe {
     pub(super) fn report(&self) {
         let status = self.pool.status();
         let in_use = status.size.saturating_sub(status.available);
-        for (state, count) in [("idle", status.available), ("in_use", in_use)] {
-            self.connections.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        let of = |state| self.connections.with_label_values(&[state]);
+        let waiting = self.waiting.clone();
+        for (level, count) in [(of("idle"), status.available), (of("in_use"), in_use), (waiting, status.waiting)] {
+            level.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
-    }
-
-    async fn ask(&self, limit: Duration) -> bool {
-        let asked = timeout(limit, async {
-            let client = self.pool.get().await.ok()?;
-            client.simple_query("").await.ok()
-        });
-        if let Ok(answer) = asked.await {
-            return answer.is_some();
-        }
-        // The connection may still be busy, and others of its age may lead nowhere either.
-        self.pool.retain(|_, metrics| metrics.last_used() < limit / 2);
-        false
     }
 }
 
 impl Database for Probe {
     fn answers(&self, limit: Duration) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
         Box::pin(async move {
-            let answers = self.ask(limit).await;
+            let asked = lend(&self.pool, limit, async |client| Ok::<_, LendError>(client.simple_query("").await?));
+            let answers = asked.await.is_ok();
             self.is_up.set(i64::from(answers));
             answers
         })

@@ -4,30 +4,54 @@
 //! connections would be waited for in vain, and no host after it would be asked. Here each address has the whole
 //! `database.connect_timeout_ms` until it is known to be of use, and the host that was last is asked first.
 
-mod cause;
 mod endpoint;
 
+use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use deadpool_postgres::Connect;
+use deadpool_postgres::ClientWrapper;
+use thiserror::Error;
 use tokio::net::lookup_host;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::config::{Host, LoadBalanceHosts};
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Client, Config, Error, NoTls, Socket};
+use tokio_postgres::{CancelToken, Config, Error, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::root_cause;
-use cause::Cause;
+use super::{cancel, root_cause};
 use endpoint::shared;
 pub(super) use endpoint::{Endpoint, endpoints};
 
-/// A connection, and the task that speaks for it.
-type Opened = (Client, JoinHandle<()>);
+/// Why there is no connection.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    /// The driver's cause.
+    #[error("{}", root_cause(.0))]
+    Driver(#[from] Error),
+    /// The name of the host does not resolve.
+    #[error("{0}")]
+    Name(io::Error),
+    /// The host did not answer in time.
+    #[error("no answer within {} ms", .0.as_millis())]
+    Silence(Duration),
+    /// Several addresses failed, each with a cause of its own.
+    #[error("{}", .0.iter().map(|(place, cause)| format!("{place}: {cause}")).collect::<Vec<_>>().join("; "))]
+    Several(Vec<(String, Self)>),
+    /// The URL names no host.
+    #[error("no host is named")]
+    NoHost,
+}
+
+impl ConnectError {
+    /// One error for the causes of all addresses, each with its host.
+    fn of(mut causes: Vec<(String, Self)>) -> Self {
+        // A name's addresses often fail alike.
+        causes.dedup_by(|a, b| a.0 == b.0 && a.1.to_string() == b.1.to_string());
+        if causes.len() > 1 { Self::Several(causes) } else { causes.pop().map_or(Self::NoHost, |(_, cause)| cause) }
+    }
+}
 
 /// The hosts of a URL.
 pub(super) struct Hosts {
@@ -61,7 +85,7 @@ impl Hosts {
     }
 
     /// A connection to the first host that gives one, beginning with the one that did last time.
-    async fn open(&self) -> Result<Opened, Error> {
+    pub(super) async fn open(&self) -> Result<ClientWrapper, ConnectError> {
         let begin = match self.settings.get_load_balance_hosts() {
             LoadBalanceHosts::Random => self.first.fetch_add(1, Ordering::Relaxed),
             _ => self.first.load(Ordering::Relaxed),
@@ -79,11 +103,16 @@ impl Hosts {
                 Err(cause) => causes.extend(cause),
             }
         }
-        Err(Cause::summary(causes).await)
+        Err(ConnectError::of(causes))
+    }
+
+    /// Has the server cancel what the connection of `token` is busy with.
+    pub(super) fn cancel(&self, token: CancelToken) {
+        cancel::send(token, self.tls.clone(), self.limit);
     }
 
     /// A connection to one host, by the first of its addresses that gives one.
-    async fn open_host(&self, host: &Endpoint) -> Result<Opened, Vec<(String, Cause)>> {
+    async fn open_host(&self, host: &Endpoint) -> Result<ClientWrapper, Vec<(String, ConnectError)>> {
         let mut causes = Vec::new();
         let addresses = match self.addresses(host).await {
             Ok(addresses) => addresses,
@@ -94,30 +123,30 @@ impl Hosts {
             host.write_to(&mut settings, addr);
             match timeout(self.limit, self.dial(&settings, host)).await {
                 Ok(Ok(opened)) => return Ok(opened),
-                Ok(Err(error)) => causes.push((host.place(), Cause::Driver(error))),
-                Err(_) => causes.push((host.place(), Cause::Silence(self.limit))),
+                Ok(Err(error)) => causes.push((host.place(), error.into())),
+                Err(_) => causes.push((host.place(), ConnectError::Silence(self.limit))),
             }
         }
         Err(causes)
     }
 
     /// Where a host is; nothing has to be known of a socket.
-    async fn addresses(&self, host: &Endpoint) -> Result<Vec<Option<IpAddr>>, Cause> {
+    async fn addresses(&self, host: &Endpoint) -> Result<Vec<Option<IpAddr>>, ConnectError> {
         let (None, Some(Host::Tcp(name))) = (host.addr, &host.host) else { return Ok(vec![host.addr]) };
         let found = timeout(self.limit, lookup_host((name.as_str(), host.port)))
             .await
-            .map_err(|_| Cause::Silence(self.limit))?
-            .map_err(Cause::Name)?;
+            .map_err(|_| ConnectError::Silence(self.limit))?
+            .map_err(ConnectError::Name)?;
         Ok(found.map(|addr| Some(addr.ip())).collect())
     }
 
-    async fn dial(&self, settings: &Config, host: &Endpoint) -> Result<Opened, Error> {
+    async fn dial(&self, settings: &Config, host: &Endpoint) -> Result<ClientWrapper, Error> {
         let opened = match &self.tls {
             Some(tls) if !host.is_socket() => connect(settings, tls.clone()).await?,
             _ => connect(settings, NoTls).await?,
         };
         if let Some(opening) = &self.opening {
-            opened.0.batch_execute(opening).await?;
+            opened.batch_execute(opening).await?;
         }
         Ok(opened)
     }
@@ -127,12 +156,6 @@ impl Hosts {
         let next = (at + 1) % self.endpoints.len().max(1);
         // Somebody may have found the one to begin with meanwhile.
         let _ = self.first.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed);
-    }
-}
-
-impl Connect for Hosts {
-    fn connect(&self, _: &Config) -> Pin<Box<dyn Future<Output = Result<Opened, Error>> + Send + '_>> {
-        Box::pin(self.open())
     }
 }
 
@@ -148,7 +171,7 @@ impl Drop for Doubt<'_> {
     }
 }
 
-async fn connect<T>(settings: &Config, tls: T) -> Result<Opened, Error>
+async fn connect<T>(settings: &Config, tls: T) -> Result<ClientWrapper, Error>
 where
     T: MakeTlsConnect<Socket>,
     T::Stream: Send + 'static,
@@ -159,7 +182,7 @@ where
             tracing::warn!(cause = root_cause(&error), "a database connection broke");
         }
     };
-    Ok((client, tokio::spawn(speaking)))
+    Ok(ClientWrapper::new(client, tokio::spawn(speaking)))
 }
 
 #[cfg(test)]
@@ -200,7 +223,7 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_tells_of_every_host() {
         let hosts = hosts("postgresql://me@%2Fnowhere,%2Felsewhere/db");
-        let said = root_cause(&hosts.open().await.err().unwrap());
+        let said = hosts.open().await.unwrap_err().to_string();
         assert!(said.contains("/nowhere: No such file") && said.contains("; /elsewhere: No such file"), "{said}");
         assert_eq!(hosts.first.load(Ordering::Relaxed), 0, "all were passed by");
     }

@@ -1,6 +1,6 @@
 //! Metrics of connections and statements.
 
-use crate::telemetry::{Counter, Counters, Histograms, Level, Registry, TelemetryError};
+use crate::telemetry::{Counter, Counters, Histograms, Registry, TelemetryError};
 
 /// Upper bounds in seconds, from a tenth of a millisecond (a lookup) to the longest `database.timeout_ms` that makes sense.
 const STATEMENT_TIMES: &[f64] = &[0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
@@ -10,8 +10,6 @@ const BATCH_SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0
 /// What statements count, whichever feature runs them. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct StatementMetrics {
-    /// Batches waiting for a connection.
-    pub(super) waiting: Level,
     /// Requests answered by one statement, by statement.
     pub(super) batch_size: Histograms,
     /// Time that one statement took, its wait for a connection included, by statement.
@@ -28,7 +26,6 @@ impl StatementMetrics {
     pub fn register(registry: &Registry) -> Result<Self, TelemetryError> {
         let labels = &["statement"];
         Ok(Self {
-            waiting: registry.level("db_pool_waiting", "Batches waiting for a connection.")?,
             batch_size: registry.histograms(
                 "db_batch_size",
                 "Requests answered by one statement.",

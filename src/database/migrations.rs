@@ -7,12 +7,12 @@ mod adoption;
 
 use std::time::Duration;
 
-use deadpool_postgres::{Pool, Transaction};
+use deadpool_postgres::Transaction;
 use thiserror::Error;
 use tokio_postgres::GenericClient;
 use tokio_postgres::types::Type;
 
-use super::{Client, root_cause};
+use super::{Client, Pool, root_cause};
 
 /// The key of the advisory lock: "rollcall" in ASCII.
 const LOCK_KEY: i64 = 0x726f_6c6c_6361_6c6c;

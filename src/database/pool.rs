@@ -1,25 +1,24 @@
-//! The pool: how many connections, how long each step may take, and which idle one is used again.
+//! The pool: how many connections, how long each step may take, and what each connection begins with.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use deadpool_postgres::{
-    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Metrics, Pool, RecyclingMethod, Runtime, Timeouts,
-};
-use tokio::time::timeout;
+use deadpool::Runtime;
+use deadpool::managed::{Object, Timeouts};
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::DatabaseError;
 use super::hosts::Hosts;
+use super::manager::{Check, Manager};
 use super::tls::{self, TlsError};
-use super::{DatabaseError, is_read_only};
 use crate::config::{self, Plans, Statements, Tls};
 
-/// A connection that has been idle for longer is checked before use; one that was in use just now has just been checked.
-const CHECK_AFTER_IDLE: Duration = Duration::from_millis(500);
-/// The share of a statement's time that a check may take: where it fails, there is time to connect anew and ask.
-const CHECK_SHARE: u32 = 4;
+/// The pool of connections.
+pub type Pool = deadpool::managed::Pool<Manager>;
+/// A connection of the pool, which goes back to it when dropped.
+pub type Client = Object<Manager>;
+
 /// How often connections beyond `database.pool_kept` are looked for and closed.
 const SHRINK_EVERY: Duration = Duration::from_secs(30);
 
@@ -36,22 +35,13 @@ pub(super) fn build(mut settings: Config, config: &config::Database) -> Result<P
     if count > 1 && settings.get_target_session_attrs() == TargetSessionAttrs::Any {
         settings.target_session_attrs(TargetSessionAttrs::ReadWrite);
     }
-    let check = Arc::new(Check {
-        must_write: settings.get_target_session_attrs() == TargetSessionAttrs::ReadWrite,
-        limit: config.timeout / CHECK_SHARE,
-        lost: Mutex::default(),
-    });
-    let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let hosts = hosts(&mut settings, config)?;
-    Pool::builder(Manager::from_connect(settings, hosts, recycling))
+    let must_write = settings.get_target_session_attrs() == TargetSessionAttrs::ReadWrite;
+    let manager = Manager::new(hosts(&mut settings, config)?, Check::new(must_write, config.timeout));
+    Pool::builder(manager)
         .max_size(config.pool_size)
         .runtime(Runtime::Tokio1)
-        // Connecting has time limits of its own, one for each address.
-        .timeouts(Timeouts { wait: Some(config.timeout), create: None, recycle: Some(config.connect_timeout) })
-        .pre_recycle(Hook::async_fn(move |client, metrics| {
-            let (check, metrics) = (Arc::clone(&check), *metrics);
-            Box::pin(async move { check.pass(client, metrics).await })
-        }))
+        // Connecting and checking have time limits of their own, the former one for each address.
+        .timeouts(Timeouts { wait: Some(config.timeout), create: None, recycle: None })
         .build()
         .map_err(|error| DatabaseError::Url { key: "database.pool_size", cause: error.to_string() })
 }
@@ -104,49 +94,6 @@ pub(super) fn encryption(
         return Ok(None);
     }
     tls::connector(config).map(Some)
-}
-
-/// Decides which idle connection may be used again.
-struct Check {
-    must_write: bool,
-    /// For the server to answer.
-    limit: Duration,
-    /// When a connection was last found to lead nowhere.
-    lost: Mutex<Option<Instant>>,
-}
-
-impl Check {
-    async fn pass(&self, client: &ClientWrapper, metrics: Metrics) -> Result<(), HookError> {
-        let used = metrics.recycled.unwrap_or(metrics.created);
-        // What lost one has likely lost its neighbours; asking each would cost its time once more.
-        if self.lost().is_some_and(|lost| used <= lost) {
-            return Err(HookError::message("its neighbour has been lost"));
-        }
-        if used.elapsed() < CHECK_AFTER_IDLE {
-            return Ok(());
-        }
-        let asked = Instant::now();
-        let answer = timeout(self.limit, self.ask(client)).await;
-        answer.unwrap_or_else(|_| {
-            tracing::warn!("an idle database connection does not answer; it is dropped, and those that are as old");
-            *self.lost() = Some(asked);
-            Err(HookError::message("no answer"))
-        })
-    }
-
-    async fn ask(&self, client: &ClientWrapper) -> Result<(), HookError> {
-        if !self.must_write {
-            return client.simple_query("").await.map(drop).map_err(HookError::Backend);
-        }
-        if is_read_only(&**client).await.map_err(HookError::Backend)? {
-            return Err(HookError::message("the server takes no writes any more"));
-        }
-        Ok(())
-    }
-
-    fn lost(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Closes idle connections beyond `kept`, now and then, for as long as the pool is open.

@@ -3,14 +3,15 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use deadpool_postgres::{ClientWrapper, Object, Pool};
+use deadpool_postgres::ClientWrapper;
 use futures_util::future::join_all;
 use thiserror::Error;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Row, Statement};
 
-use super::lender::{LendError, Lender, is_of_a_value};
+use super::lender::{LendError, is_of_a_value, lend};
 use super::metrics::StatementMetrics;
+use super::{Client, Pool};
 use crate::config;
 
 /// The database did not answer, refused, or took too long. A write may or may not have happened.
@@ -94,10 +95,9 @@ impl Connection<'_> {
     }
 }
 
-/// Who lends their connections, how statements are run, and where they are counted.
+/// How statements are run, and where they are counted.
 #[derive(Clone)]
 pub(crate) struct Statements {
-    lender: Lender,
     mode: config::Statements,
     timeout: Duration,
     metrics: StatementMetrics,
@@ -105,8 +105,7 @@ pub(crate) struct Statements {
 
 impl Statements {
     pub(crate) fn new(config: &config::Database, metrics: &StatementMetrics) -> Self {
-        let (lender, metrics) = (Lender::new(config, metrics), metrics.clone());
-        Self { lender, mode: config.statements, timeout: config.timeout, metrics }
+        Self { mode: config.statements, timeout: config.timeout, metrics: metrics.clone() }
     }
 
     /// Gives `statement`, which answers `size` requests, a connection of `pool`, and both together the configured time.
@@ -119,7 +118,7 @@ impl Statements {
     ) -> Result<T, Unavailable> {
         let started = Instant::now();
         self.metrics.batch_size.with_label_values(&[name]).observe(f64::from(u32::try_from(size).unwrap_or(u32::MAX)));
-        let run = async |client: &mut Object| {
+        let run = async |client: &mut Client| {
             let is_open = AtomicBool::new(false);
             let connection = Connection { client, mode: self.mode, timeout: self.timeout, is_open: &is_open };
             let result = statement(connection).await;
@@ -127,14 +126,14 @@ impl Statements {
             if is_open.into_inner() && result.as_ref().err().is_none_or(is_of_a_value) {
                 client.batch_execute("ROLLBACK").await?;
             }
-            result
+            result.map_err(LendError::from)
         };
-        let result = self.lender.lend(pool, self.timeout, run).await;
+        let result = lend(pool, self.timeout, run).await;
         self.metrics.duration.with_label_values(&[name]).observe(started.elapsed().as_secs_f64());
         result.map_err(|error| {
             tracing::warn!(statement = name, %error, "a database statement failed");
             self.metrics.failures.with_label_values(&[name]).inc();
-            Unavailable { for_a_value: matches!(error, LendError::Value(_)) }
+            Unavailable { for_a_value: matches!(&error, LendError::Failed(error) if is_of_a_value(error)) }
         })
     }
 }

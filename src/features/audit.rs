@@ -17,8 +17,6 @@ use super::{Feature, Manifest};
 use crate::actors::Current;
 use crate::config;
 use crate::crypto::pseudonym::Pseudonyms;
-use crate::database::StatementMetrics;
-use crate::database::lender::Lender;
 use crate::telemetry::{Registry, TelemetryError};
 use actor::Sealer;
 use handle::AuditHandle;
@@ -42,7 +40,7 @@ pub(crate) fn build(
     pool: Pool,
     config: &config::Config,
     pseudonyms: &Arc<Pseudonyms>,
-    (registry, statements): (&Registry, &StatementMetrics),
+    registry: &Registry,
 ) -> Result<(AuditHandle, Feature), TelemetryError> {
     let metrics = AuditMetrics::register(registry)?;
     let actor = Current::vacant();
@@ -50,7 +48,6 @@ pub(crate) fn build(
     let handle = AuditHandle { actor: actor.clone(), hits: Arc::clone(&hits) };
     let sealer = Arc::new(Sealer {
         pool,
-        lender: Lender::new(&config.database, statements),
         hits,
         pseudonyms: Arc::clone(pseudonyms),
         metrics,

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::database::{Client, Pool};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio_postgres::Error;
 
 use super::handle::Msg;
 use super::hits::Hits;
@@ -18,7 +19,7 @@ use super::metrics::AuditMetrics;
 use super::store::{self, Batch, SEAL_MAX};
 use crate::actors::{Child, Current};
 use crate::crypto::pseudonym::Pseudonyms;
-use crate::database::lender::Lender;
+use crate::database::lender::{LendError, lend};
 use crate::features::event_kinds;
 
 /// How the actor is started.
@@ -68,7 +69,6 @@ enum Gathered {
 
 pub(super) struct Sealer {
     pub(super) pool: Pool,
-    pub(super) lender: Lender,
     pub(super) hits: Arc<Hits>,
     pub(super) pseudonyms: Arc<Pseudonyms>,
     pub(super) metrics: AuditMetrics,
@@ -117,11 +117,9 @@ impl Sealer {
     }
 
     /// Lends `work` a connection for the configured time.
-    async fn lend<T>(
-        &self,
-        work: impl AsyncFnOnce(&mut Client) -> Result<T, tokio_postgres::Error>,
-    ) -> Result<T, String> {
-        self.lender.lend(&self.pool, self.timeout, work).await.map_err(|error| error.to_string())
+    async fn lend<T>(&self, work: impl AsyncFnOnce(&mut Client) -> Result<T, Error>) -> Result<T, String> {
+        let work = async |client: &mut Client| Ok(work(client).await?);
+        lend(&self.pool, self.timeout, work).await.map_err(|error: LendError| error.to_string())
     }
 }
 

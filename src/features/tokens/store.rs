@@ -10,7 +10,9 @@ use time::OffsetDateTime;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, GenericClient, Row};
 
-use crate::database::{Client, Pool, Transaction, root_cause};
+use crate::crypto::encryption::EncryptionError;
+use crate::database::lender::{LendError, lend};
+use crate::database::{Client, Pool, Transaction};
 use crate::domain::timestamp::rfc3339_millis;
 use crate::features::tokens::signing_key::{NewKey, Sealed, StoredKey};
 
@@ -44,7 +46,10 @@ const EVENT: &str = "SELECT audit_append($1, NULL, NULL, NULL, $2::jsonb)";
 pub enum KeyStoreError {
     /// The database is away, or refuses.
     #[error("the signing keys cannot be read or changed: {0}")]
-    Failed(String),
+    Failed(#[from] LendError),
+    /// A private key cannot be encrypted.
+    #[error("the signing keys cannot be read or changed: {0}")]
+    Encryption(EncryptionError),
     /// No key of this name.
     #[error("there is no key {0}; `rollcall keys list` names those there are")]
     NoSuchKey(String),
@@ -64,7 +69,7 @@ pub enum KeyStoreError {
 
 impl From<Error> for KeyStoreError {
     fn from(error: Error) -> Self {
-        Self::Failed(root_cause(&error))
+        Self::Failed(error.into())
     }
 }
 
@@ -110,11 +115,7 @@ impl KeyStore {
     /// # Errors
     /// [`KeyStoreError::Failed`].
     pub async fn read(&self) -> Result<Snapshot, KeyStoreError> {
-        self.within(async {
-            let client = self.client().await?;
-            snapshot(&**client).await
-        })
-        .await
+        lend(&self.pool, self.timeout, async |client| snapshot(&***client).await).await
     }
 
     /// Adds a key that signs after `publish`.
@@ -122,9 +123,8 @@ impl KeyStore {
     /// # Errors
     /// [`KeyStoreError::Failed`].
     pub async fn add(&self, key: &NewKey, publish: Duration) -> Result<(), KeyStoreError> {
-        self.within(async {
-            let mut client = self.client().await?;
-            let change = begin(&mut client).await?;
+        lend(&self.pool, self.timeout, async |client| {
+            let change = begin(client).await?;
             let active_from = insert(&change, key, publish).await?;
             let detail = json!({"kid": key.jwk.kid, "algorithm": key.algorithm.name(), "activeFrom": active_from});
             commit(change, "key_added", &detail).await
@@ -137,9 +137,8 @@ impl KeyStore {
     /// # Errors
     /// [`KeyStoreError::Failed`].
     pub async fn rotate(&self, key: &NewKey, publish: Duration, ttl: Duration) -> Result<(), KeyStoreError> {
-        self.within(async {
-            let mut client = self.client().await?;
-            let change = begin(&mut client).await?;
+        lend(&self.pool, self.timeout, async |client| {
+            let change = begin(client).await?;
             let active_from = insert(&change, key, publish).await?;
             let (kid, life) = (key.jwk.kid.as_str(), (ttl + SIGNS_ON).as_secs_f64());
             let from = active_from.0;
@@ -159,9 +158,8 @@ impl KeyStore {
     /// # Errors
     /// [`KeyStoreError`].
     pub async fn retire(&self, kid: &str, retirement: Retirement) -> Result<(), KeyStoreError> {
-        self.within(async {
-            let mut client = self.client().await?;
-            let change = begin(&mut client).await?;
+        lend(&self.pool, self.timeout, async |client| {
+            let change = begin(client).await?;
             let found = change.query_typed_opt(FIND, &[(&kid, Type::TEXT)]).await?;
             let found = found.ok_or_else(|| KeyStoreError::NoSuchKey(kid.to_owned()))?;
             let (is_retired, is_expired): (bool, bool) = (found.try_get(0)?, found.try_get(1)?);
@@ -178,19 +176,6 @@ impl KeyStore {
             commit(change, "key_retired", &json!({"kid": kid, "revoked": revoked, "expiresAt": expires_at})).await
         })
         .await
-    }
-
-    async fn client(&self) -> Result<Client, KeyStoreError> {
-        self.pool.get().await.map_err(|error| KeyStoreError::Failed(root_cause(&error)))
-    }
-
-    async fn within<T>(&self, work: impl Future<Output = Result<T, KeyStoreError>>) -> Result<T, KeyStoreError> {
-        let late = || KeyStoreError::Failed("the database did not answer in time".to_owned());
-        tokio::time::timeout(self.timeout, work).await.unwrap_or_else(|_| {
-            // The connection may still be busy, and others of its age may lead nowhere either.
-            self.pool.retain(|_, metrics| metrics.last_used() < self.timeout / 2);
-            Err(late())
-        })
     }
 }
 

@@ -87,7 +87,7 @@ impl<'a> List<'a> {
             rounds.tick().await;
             reader = match self.advance().await {
                 Err(CommandError::Audit(AuditError::Unreadable(cause))) => {
-                    tracing::warn!(cause, "the audit log cannot be read for now");
+                    tracing::warn!(cause = cause.to_string(), "the audit log cannot be read for now");
                     Reader::Listens
                 }
                 other => other?,

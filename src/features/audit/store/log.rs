@@ -6,14 +6,14 @@ mod verification;
 
 use std::time::Duration;
 
-use crate::database::{Client, Pool};
 use thiserror::Error;
 use time::OffsetDateTime;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{GenericClient, Row};
 use uuid::Uuid;
 
-use crate::database::root_cause;
+use crate::database::Pool;
+use crate::database::lender::{LendError, lend};
 use crate::features::audit::chain::walk::Break;
 use crate::features::audit::chain::{Event, Hash, Head, Sealed};
 pub use retention::Pruned;
@@ -24,7 +24,7 @@ pub use verification::Verified;
 pub enum AuditError {
     /// The database does not answer, or refuses.
     #[error("the audit log cannot be read: {0}")]
-    Unreadable(String),
+    Unreadable(#[from] LendError),
     /// Somebody has had their hands in it.
     #[error("the audit log does not hold: {0}")]
     Broken(#[from] Break),
@@ -32,7 +32,7 @@ pub enum AuditError {
 
 impl From<tokio_postgres::Error> for AuditError {
     fn from(error: tokio_postgres::Error) -> Self {
-        Self::Unreadable(root_cause(&error))
+        Self::Unreadable(error.into())
     }
 }
 
@@ -91,7 +91,7 @@ impl AuditLog {
     /// # Errors
     /// [`AuditError`].
     pub async fn ends(&self) -> Result<Ends, AuditError> {
-        self.in_time(async { ends(&**self.client().await?).await }).await
+        lend(&self.pool, self.timeout, async |client| ends(&***client).await).await
     }
 
     /// The first `max` events that pass `filter`, of those behind the place `after` and up to `last`.
@@ -113,20 +113,11 @@ impl AuditLog {
             (&filter.kinds, Type::TEXT_ARRAY),
             (&max, Type::INT8),
         ];
-        self.in_time(async {
-            let rows = self.client().await?.query_typed(&sql, &parameters).await?;
+        lend(&self.pool, self.timeout, async |client| {
+            let rows = client.query_typed(&sql, &parameters).await?;
             Ok(rows.iter().map(sealed).collect::<Result<_, _>>()?)
         })
         .await
-    }
-
-    async fn client(&self) -> Result<Client, AuditError> {
-        self.pool.get().await.map_err(|error| AuditError::Unreadable(root_cause(&error)))
-    }
-
-    async fn in_time<T>(&self, work: impl Future<Output = Result<T, AuditError>>) -> Result<T, AuditError> {
-        let late = |_| AuditError::Unreadable(format!("no answer within {} ms", self.timeout.as_millis()));
-        tokio::time::timeout(self.timeout, work).await.map_err(late)?
     }
 }
 

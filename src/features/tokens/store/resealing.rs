@@ -5,6 +5,7 @@ use tokio_postgres::types::Type;
 
 use super::{KeyStore, KeyStoreError, begin, commit, snapshot};
 use crate::crypto::encryption::{EncryptionError, EncryptionKeys};
+use crate::database::lender::lend;
 use crate::features::tokens::signing_key::{Sealed, StoredKey};
 
 const RESEAL: &str = "UPDATE signing_keys SET private_key = $2 WHERE kid = $1";
@@ -14,11 +15,10 @@ impl KeyStore {
     /// under the previous one; where one opens with neither, none is changed.
     ///
     /// # Errors
-    /// [`KeyStoreError::Failed`], [`KeyStoreError::Unreadable`].
+    /// [`KeyStoreError::Failed`], [`KeyStoreError::Encryption`], [`KeyStoreError::Unreadable`].
     pub async fn reseal(&self, keys: &EncryptionKeys) -> Result<Vec<String>, KeyStoreError> {
-        self.within(async {
-            let mut client = self.client().await?;
-            let change = begin(&mut client).await?;
+        lend(&self.pool, self.timeout, async |client| {
+            let change = begin(client).await?;
             let found = snapshot(&*change).await?;
             let resealed = reseal(found.keys.iter().filter(|key| key.may_sign(found.now)), keys)?;
             for (kid, Sealed(sealed)) in &resealed {
@@ -44,7 +44,7 @@ fn reseal<'a>(
             Ok(Some(sealed)) => resealed.push((key.kid().to_owned(), sealed)),
             Ok(None) => {}
             Err(EncryptionError::Unreadable) => unreadable.push(key.kid()),
-            Err(error @ EncryptionError::Failed) => return Err(KeyStoreError::Failed(error.to_string())),
+            Err(error @ EncryptionError::Failed) => return Err(KeyStoreError::Encryption(error)),
         }
     }
     if unreadable.is_empty() { Ok(resealed) } else { Err(KeyStoreError::Unreadable(unreadable.join(", "))) }

@@ -5,6 +5,8 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Transaction};
 
 use super::{AuditError, AuditLog, EVENT_COLUMNS, Ends, ends, event, sealing};
+use crate::database::Client;
+use crate::database::lender::lend;
 use crate::features::audit::chain::{Event, Hash, Head, pruning};
 
 /// Rows that one transaction deletes, so that none takes long.
@@ -39,31 +41,30 @@ impl AuditLog {
         let until = self.ends().await?.head.sequence;
         let mut removed = 0;
         loop {
-            let (count, start) = self.in_time(self.prune_batch(before, until)).await?;
+            let (count, start) =
+                lend(&self.pool, self.timeout, async |client| prune_batch(client, before, until).await).await?;
             removed += count;
             if count == 0 {
                 return Ok(Pruned { removed, start });
             }
         }
     }
+}
 
-    async fn prune_batch(&self, before: OffsetDateTime, until: i64) -> Result<(u64, Head), AuditError> {
-        let mut client = self.client().await?;
-        let transaction = client.transaction().await?;
-        transaction.batch_execute(BEGIN).await?;
-        let Ends { start, head } = ends(&*transaction).await?;
-        let Some(last) = last_before(&transaction, before, start.sequence, until).await? else {
-            return Ok((0, start));
-        };
-        let end: [(&(dyn ToSql + Sync), Type); 2] =
-            [(&last.sequence, Type::INT8), (&last.hash.as_bytes(), Type::BYTEA)];
-        transaction.execute_typed(MOVE_START, &end).await?;
-        let count = transaction.execute_typed(DELETE, &[(&last.sequence, Type::INT8)]).await?;
-        let told = tell(&transaction, &pruning::detail(last, count, before)).await?;
-        sealing::seal(&transaction, head, &[told]).await?;
-        transaction.commit().await?;
-        Ok((count, last))
-    }
+async fn prune_batch(client: &mut Client, before: OffsetDateTime, until: i64) -> Result<(u64, Head), AuditError> {
+    let transaction = client.transaction().await?;
+    transaction.batch_execute(BEGIN).await?;
+    let Ends { start, head } = ends(&*transaction).await?;
+    let Some(last) = last_before(&transaction, before, start.sequence, until).await? else {
+        return Ok((0, start));
+    };
+    let end: [(&(dyn ToSql + Sync), Type); 2] = [(&last.sequence, Type::INT8), (&last.hash.as_bytes(), Type::BYTEA)];
+    transaction.execute_typed(MOVE_START, &end).await?;
+    let count = transaction.execute_typed(DELETE, &[(&last.sequence, Type::INT8)]).await?;
+    let told = tell(&transaction, &pruning::detail(last, count, before)).await?;
+    sealing::seal(&transaction, head, &[told]).await?;
+    transaction.commit().await?;
+    Ok((count, last))
 }
 
 /// The last of the next events behind `start` and up to `until` that all happened before `before`.
