@@ -1,6 +1,6 @@
 //! The HTTP front end: raw hyper, from the socket to the actors and back.
 //!
-//! [`server`] accepts connections, [`router`] finds the endpoint of a request, the endpoint's handler answers it, and [`reply`] and
+//! [`listener`] accepts connections, [`server`] serves them, [`router`] finds the endpoint of a request, the endpoint's handler answers it, and [`reply`] and
 //! [`error`] say how an answer and a refusal look. Features bring the endpoints; nothing here names one.
 
 pub mod admin;
@@ -15,6 +15,7 @@ pub mod error;
 pub(crate) mod etag;
 pub mod gate;
 pub mod limits;
+pub mod listener;
 pub mod metrics;
 pub mod networks;
 pub mod redirect;

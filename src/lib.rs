@@ -9,7 +9,7 @@
 //! me:       bearer → tokens.verify → users.find_by_id → 200
 //! ```
 //!
-//! A connection is accepted in [`http::server`], a request passes [`http::gate`] with its rate limits, finds its endpoint in
+//! A connection is accepted in [`http::listener`], a request passes [`http::gate`] with its rate limits, finds its endpoint in
 //! [`http::service`] and is answered by one file below `features/*/api`. Endpoints are the only place where steps are joined:
 //! data flows as a star, and actors never call each other. No database connection, permit or lock is held across a hash or a
 //! slow client.

@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, lookup_host};
 
 use super::AppError;
 use crate::config::{Config, Telemetry};
-use crate::http::server;
+use crate::http::listener;
 
 /// Whether all addresses can be listened on, which ends with this.
 ///
@@ -44,7 +44,7 @@ pub(super) async fn listen(host: &str, port: u16) -> Result<TcpListener, AppErro
     let listen = async {
         let mut outcome = Err(io::ErrorKind::AddrNotAvailable.into());
         for addr in lookup_host((host, port)).await? {
-            outcome = server::listen(addr);
+            outcome = listener::listen(addr);
             if outcome.is_ok() {
                 break;
             }
@@ -59,5 +59,5 @@ pub(super) async fn listen(host: &str, port: u16) -> Result<TcpListener, AppErro
 }
 
 pub(super) fn bind(addr: SocketAddr, key: &'static str) -> Result<TcpListener, AppError> {
-    server::listen(addr).map_err(|cause| AppError::Listen { addr: addr.to_string(), key, cause })
+    listener::listen(addr).map_err(|cause| AppError::Listen { addr: addr.to_string(), key, cause })
 }

@@ -12,11 +12,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
-use tokio::sync::{Mutex, Semaphore};
-use tokio::time::sleep;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Mutex;
 
 use super::error::{Format, Refusal};
+use super::listener::{Acceptor, Slot, Slots};
 use super::reply::Reply;
 use super::request_id::REQUEST_ID;
 use super::send_buffer;
@@ -35,7 +35,6 @@ const CONNECTIONS_SCARCE: usize = 32;
 const HEADER_TIMEOUT_WHEN_SCARCE: Duration = Duration::from_millis(250);
 /// How long what the database said counts for others who ask.
 const PROBE_COUNTS: Duration = Duration::from_millis(250);
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A database that can be asked whether it is there.
 pub trait Database: Send + Sync {
@@ -74,43 +73,39 @@ pub struct Admin {
 /// Serves until dropped.
 pub async fn serve(listener: &TcpListener, admin: Arc<Admin>) {
     send_buffer::bound(listener);
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else {
-            admin.service.metrics().accept_errors.with_label_values(&["admin"]).inc();
-            sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
-        let (admin, slots) = (Arc::clone(&admin), Arc::clone(&slots));
-        let is_scarce = slots.available_permits() < CONNECTIONS_SCARCE;
-        let header_timeout = if is_scarce { HEADER_TIMEOUT_WHEN_SCARCE } else { HEADER_TIMEOUT };
-        tokio::spawn(async move {
-            let _held = slot;
-            let respond = service_fn(|request| {
-                let (admin, is_full) = (Arc::clone(&admin), slots.available_permits() == 0);
-                async move {
-                    let mut answer = admin.answer(&request).await;
-                    // Somebody else may be waiting for the place.
-                    if is_full {
-                        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                    }
-                    Ok::<_, Infallible>(answer)
-                }
-            });
-            let served = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(header_timeout)
-                .serve_connection(TokioIo::new(stream), respond)
-                .await;
-            if let Err(error) = served {
-                tracing::debug!(%error, "an admin connection ended early");
-            }
-        });
-    }
+    let slots = Arc::new(Slots::new(CONNECTIONS_MAX, CONNECTIONS_SCARCE));
+    let metrics = admin.service.metrics();
+    let acceptor = Acceptor { listener, name: "admin", slots: &slots, networks: None, has_handshake: false, metrics };
+    let begin = |stream, _, slot| {
+        let header_timeout = if slots.are_scarce() { HEADER_TIMEOUT_WHEN_SCARCE } else { HEADER_TIMEOUT };
+        tokio::spawn(Arc::clone(&admin).run(stream, header_timeout, (Arc::clone(&slots), slot)));
+    };
+    acceptor.run(begin).await;
 }
 
 impl Admin {
+    async fn run(self: Arc<Self>, stream: TcpStream, header_timeout: Duration, (slots, _slot): (Arc<Slots>, Slot)) {
+        let respond = service_fn(|request| {
+            let (admin, is_full) = (&self, slots.are_taken());
+            async move {
+                let mut answer = admin.answer(&request).await;
+                // Somebody else may be waiting for the place.
+                if is_full {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(answer)
+            }
+        });
+        let served = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(header_timeout)
+            .serve_connection(TokioIo::new(stream), respond)
+            .await;
+        if let Err(error) = served {
+            tracing::debug!(%error, "an admin connection ended early");
+        }
+    }
+
     async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         let is_head = request.method() == Method::HEAD;
         let mut reply = if is_head || request.method() == Method::GET {

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Body, Bytes, Incoming};
@@ -13,12 +12,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
 use super::error::{Format, Refusal};
+use super::listener::{Acceptor, Slot, Slots};
 use super::networks::Networks;
 use super::reply::Reply;
 use super::request_id::REQUEST_ID;
@@ -30,7 +28,6 @@ use crate::config;
 /// Where authorities look for the answer to a challenge (RFC 8555, section 8.3).
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
 const HTTPS_PORT: u16 = 443;
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What it takes to send clients to HTTPS.
 #[derive(Debug)]
@@ -47,46 +44,38 @@ pub struct Redirect {
 
 /// Serves until dropped, and its connections with it.
 pub async fn serve(listener: &TcpListener, redirect: Arc<Redirect>, config: &config::Server) {
-    let slots = Arc::new(Semaphore::new(config.redirect_connections_max()));
     let mut http1 = http1::Builder::new();
     http1.timer(TokioTimer::new()).header_read_timeout(config.header_timeout).max_buf_size(config.header_max_bytes);
+    let slots = Slots::new(config.redirect_connections_max(), 0);
+    let (networks, metrics) = (redirect.networks.as_ref(), redirect.service.metrics());
+    let acceptor = Acceptor { listener, name: "redirect", slots: &slots, networks, has_handshake: false, metrics };
     let mut open = JoinSet::new();
-    loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-        let Ok((stream, peer)) = listener.accept().await else {
-            redirect.service.metrics().accept_errors.with_label_values(&["redirect"]).inc();
-            sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
+    let begin = |stream, peer, slot| {
         while open.try_join_next().is_some() {}
-        let place = redirect.networks.as_ref().map(|networks| networks.enter(peer.ip(), false));
-        if matches!(place, Some(None)) {
-            redirect.service.metrics().connections_refused.inc();
-            continue;
-        }
-        let (redirect, http1) = (Arc::clone(&redirect), http1.clone());
-        open.spawn(async move {
-            let _held = (slot, place);
-            let wire = Wire::new(stream, Arc::clone(&redirect.service), Spoken::Http1);
-            let refused = RateRefusals::default();
-            let respond = |request: Request<Incoming>| {
-                let (redirect, refused) = (&redirect, &refused);
-                async move {
-                    let mut response = redirect.answer(&request, peer.ip()).await;
-                    if refused.are_too_many_with(&response) {
-                        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                    }
-                    Ok::<_, Infallible>(response)
-                }
-            };
-            if let Err(error) = http1.serve_connection(TokioIo::new(wire), service_fn(respond)).await {
-                tracing::debug!(%error, "a connection to the redirect ended early");
-            }
-        });
-    }
+        open.spawn(Arc::clone(&redirect).run(http1.clone(), stream, peer, slot));
+    };
+    acceptor.run(begin).await;
 }
 
 impl Redirect {
+    async fn run(self: Arc<Self>, http1: http1::Builder, stream: TcpStream, peer: IpAddr, _slot: Slot) {
+        let wire = Wire::new(stream, Arc::clone(&self.service), Spoken::Http1);
+        let refused = RateRefusals::default();
+        let respond = |request: Request<Incoming>| {
+            let (redirect, refused) = (&self, &refused);
+            async move {
+                let mut response = redirect.answer(&request, peer).await;
+                if refused.are_too_many_with(&response) {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response)
+            }
+        };
+        if let Err(error) = http1.serve_connection(TokioIo::new(wire), service_fn(respond)).await {
+            tracing::debug!(%error, "a connection to the redirect ended early");
+        }
+    }
+
     async fn answer(&self, request: &Request<Incoming>, peer: IpAddr) -> Response<Full<Bytes>> {
         let admitted = self.service.gate().admit_to_redirect(request.headers(), peer).await;
         let is_over_limit = admitted.is_err();

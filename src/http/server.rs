@@ -11,22 +11,22 @@ mod http1;
 mod http2;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::server::conn::http1 as hyper_http1;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::task::yield_now;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::clock::{Clock, Spread};
-use super::networks::{Networks, Slot};
+use super::listener::{Acceptor, Slot, Slots};
+use super::networks::Networks;
 use super::send_buffer;
 use super::service::Service;
 use super::tls::{HandshakeError, Tls};
@@ -34,8 +34,6 @@ use super::wire::{self, Opening, Spoken, Wire};
 use crate::config;
 use crate::telemetry::Part;
 
-/// Pause where the system has no file descriptor left: trying again at once would spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// From the decision to stop until idle connections are closed. In this time every answer asks its client to close, so
 /// that no client's next request meets a closed connection; those that came by then are answered.
 const LINGER: Duration = Duration::from_millis(300);
@@ -44,26 +42,10 @@ const LINGER: Duration = Duration::from_millis(300);
 const LOOK: Duration = Duration::from_millis(250);
 /// For the last bytes to a client that is about to be left.
 const FAREWELL: Duration = Duration::from_millis(500);
-/// Pause between two lines that say that connections cannot be accepted.
-const ACCEPT_TOLD_EVERY: Duration = Duration::from_secs(10);
-/// More than any system keeps: it bounds that itself (Linux, `net.core.somaxconn`).
-const BACKLOG: u32 = 65_535;
 /// Of all places for connections, the part that is kept from running out.
 const SCARCE_PART: usize = 10;
 /// How long a connection may be idle while fewer are free.
 const IDLE_WHEN_SCARCE: Duration = Duration::from_secs(1);
-
-/// Listens on `addr`, with as many connections in the backlog as the system allows.
-///
-/// # Errors
-/// The system's.
-pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A port that connections of the last process still wait for can be listened on.
-    socket.set_reuseaddr(true)?;
-    socket.bind(addr)?;
-    socket.listen(BACKLOG)
-}
 
 /// What stands between the listener and the service.
 #[derive(Debug, Clone)]
@@ -109,11 +91,8 @@ struct Connections {
     /// For when few places are free: less time for a request's head.
     http1_hurried: hyper_http1::Builder,
     http2: http2::Builder,
-    slots: Arc<Semaphore>,
-    /// With fewer free, idle connections are closed early.
-    slots_scarce: usize,
-    /// Notified when they become scarce.
-    became_scarce: Notify,
+    /// Where they are scarce, idle connections are closed early.
+    slots: Slots,
     /// Parts of `LOOK`: hundreds of connections that come in one moment would otherwise be left in one, and keep everyone else
     /// waiting.
     spread: Spread,
@@ -131,8 +110,7 @@ impl Connections {
         http1.timer(Clock).header_read_timeout(config.header_timeout).max_buf_size(config.header_max_bytes);
         let mut http1_hurried = http1.clone();
         http1_hurried.header_read_timeout(config.header_timeout.min(IDLE_WHEN_SCARCE));
-        let slots = Arc::new(Semaphore::new(config.max_connections));
-        let slots_scarce = config.max_connections.div_ceil(SCARCE_PART);
+        let slots = Slots::new(config.max_connections, config.max_connections.div_ceil(SCARCE_PART));
         let (open, closing) = (TaskTracker::new(), CancellationToken::new());
         let config::Server { header_timeout, drain_timeout, .. } = *config;
         Self {
@@ -142,8 +120,6 @@ impl Connections {
             http1_hurried,
             http2: http2::builder(config),
             slots,
-            slots_scarce,
-            became_scarce: Notify::new(),
             spread: Spread::new(LOOK),
             header_timeout,
             drain_timeout,
@@ -153,44 +129,14 @@ impl Connections {
     }
 
     async fn accept(self: &Arc<Self>, listener: &TcpListener) {
-        let mut told: Option<Instant> = None;
-        loop {
-            let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return };
-            let was_scarce = self.slots.available_permits() + 1 < self.slots_scarce;
-            if self.is_scarce() && !was_scarce {
-                self.became_scarce.notify_waiters();
-            }
-            match listener.accept().await {
-                Ok((stream, peer)) => {
-                    let place = self
-                        .entrance
-                        .networks
-                        .as_ref()
-                        .map(|networks| networks.enter(peer.ip(), self.entrance.tls.is_some()));
-                    if matches!(place, Some(None)) {
-                        self.service.metrics().connections_refused.inc();
-                        continue;
-                    }
-                    // Answers are written whole; waiting to fill a packet would only delay them.
-                    let _ = stream.set_nodelay(true);
-                    self.open.spawn(Arc::clone(self).run(stream, peer.ip(), (slot, place.flatten())));
-                    // Of hundreds that come in one moment, each is begun after what is ready to run.
-                    yield_now().await;
-                }
-                Err(error) if is_of_the_client(&error) => {}
-                Err(error) => {
-                    self.service.metrics().accept_errors.with_label_values(&["main"]).inc();
-                    if told.is_none_or(|told| told.elapsed() > ACCEPT_TOLD_EVERY) {
-                        tracing::error!(%error, "connections cannot be accepted");
-                        told = Some(Instant::now());
-                    }
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
+        let Entrance { tls, networks } = &self.entrance;
+        let (slots, metrics) = (&self.slots, self.service.metrics());
+        let (networks, has_handshake) = (networks.as_ref(), tls.is_some());
+        let acceptor = Acceptor { listener, name: "main", slots, networks, has_handshake, metrics };
+        acceptor.run(|stream, peer, slot| drop(self.open.spawn(Arc::clone(self).run(stream, peer, slot)))).await;
     }
 
-    async fn run(self: Arc<Self>, stream: TcpStream, peer: IpAddr, held: (OwnedSemaphorePermit, Option<Slot>)) {
+    async fn run(self: Arc<Self>, stream: TcpStream, peer: IpAddr, slot: Slot) {
         let connections = &self.service.metrics().connections;
         connections.inc();
         let served = match &self.entrance.tls {
@@ -202,7 +148,7 @@ impl Connections {
             tracing::debug!(%error, "a connection ended early");
         }
         // Whoever sees the connection gone finds its place free.
-        drop(held);
+        drop(slot);
         connections.dec();
     }
 
@@ -270,9 +216,9 @@ impl Connections {
     async fn opening<S: AsyncRead + Unpin>(&self, wire: &mut Wire<S>) -> Option<Opening> {
         let spread = self.spread.next();
         // Made before the look: a notification between the two is not missed.
-        let became_scarce = self.became_scarce.notified();
+        let became_scarce = self.slots.became_scarce();
         let mut became_scarce = pin!(became_scarce);
-        let mut is_hurried = self.is_scarce();
+        let mut is_hurried = self.slots.are_scarce();
         loop {
             let patience = if is_hurried { self.header_timeout.min(IDLE_WHEN_SCARCE) } else { self.header_timeout };
             tokio::select! {
@@ -282,17 +228,4 @@ impl Connections {
             }
         }
     }
-
-    /// Whether few places are free.
-    fn is_scarce(&self) -> bool {
-        self.slots.available_permits() < self.slots_scarce
-    }
-}
-
-/// The client left before it was accepted, which is its own affair.
-fn is_of_the_client(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
-    )
 }

@@ -147,7 +147,7 @@ async fn a_burst_of_connections_fits_the_backlog() {
     println!("a burst of {burst} connections: the system's backlog has {most}");
     // Starts a service for its limit on open files.
     let _app = TestApp::start().await;
-    let listener = rollcall::http::server::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = rollcall::http::listener::listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let addr = listener.local_addr().unwrap();
     let connected = join_all((0..burst).map(|_| tokio::net::TcpStream::connect(addr))).await;
     assert_eq!(connected.iter().filter(|stream| stream.is_ok()).count(), burst);

@@ -42,7 +42,7 @@ impl Connections {
                 Ok::<_, Infallible>(response)
             }
         };
-        let http1 = if self.is_scarce() { &self.http1_hurried } else { &self.http1 };
+        let http1 = if self.slots.are_scarce() { &self.http1_hurried } else { &self.http1 };
         let mut connection = http1.serve_connection(TokioIo::new(wire), service_fn(respond));
         // Polled only when it is woken: the connection is polled several times with each request.
         let mut watch = FuturesUnordered::from_iter([self.watch(self.spread.next(), false)]);
