@@ -263,7 +263,7 @@ fn the_environment_is_read_in_one_place() {
 /// Files that start tasks, and how many in each place. A task that must live is a loop that `Part::keep_running` starts again;
 /// the others work for one batch, one connection or one request, whose caller sees that they are gone.
 const SPAWNS: [(&str, usize); 10] = [
-    ("actors/batcher.rs", 1),
+    ("actors/batcher.rs", 3),
     ("app.rs", 4),
     ("app/front.rs", 4),
     ("database/cancel.rs", 1),
