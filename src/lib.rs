@@ -17,8 +17,8 @@
 //! # The supervision tree
 //!
 //! ```text
-//! Supervisor ─ user       lookups gather beside its mailbox, writes behind it; both leave in batches
-//!            ├ attempts   who may try now, and who waits for it; the counters are the database's
+//! Supervisor ─ user       lookups and writes gather beside it, and leave in batches
+//!            ├ attempts   logins gather beside it in lines, their ends too; the counters are the database's
 //!            ├ hasher     a factory: bounded queue, deadline, shedding, priorities
 //!            │  └ hasher ×N   holds one job at a time, computed on an engine's thread
 //!            ├ token      keeps the key ring fresh; signing and verifying read a snapshot of it in the caller's task

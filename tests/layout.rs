@@ -33,10 +33,7 @@ const HOMES: [(&[&str], &[&str]); 13] = [
     (&["hyper_util", "http_body_util", "matchit", "utoipa_swagger_ui", "aide", "flate2"], &["http"]),
     // An endpoint says its statuses, its headers and its types.
     (&["hyper", "utoipa"], &["http", "features/*/api", "features/*/types"]),
-    (
-        &["ractor"],
-        &["actors", "features/*/actor", "features/*/pool", "features/*/queue", "features/*/batches", "app/running"],
-    ),
+    (&["ractor"], &["actors", "features/*/actor", "features/*/pool", "features/*/queue", "app/running"]),
     (&["tokio_postgres"], &["database", "features/*/store", "features/*/actor"]),
     (&["deadpool", "deadpool_postgres"], &["database"]),
     (&["jsonwebtoken"], &["features/tokens"]),
@@ -262,14 +259,13 @@ fn the_environment_is_read_in_one_place() {
 
 /// Files that start tasks, and how many in each place. A task that must live is a loop that `Part::keep_running` starts again;
 /// the others work for one batch, one connection or one request, whose caller sees that they are gone.
-const SPAWNS: [(&str, usize); 10] = [
+const SPAWNS: [(&str, usize); 9] = [
     ("actors/batcher.rs", 3),
     ("app.rs", 4),
     ("app/front.rs", 4),
     ("database/cancel.rs", 1),
     ("database/hosts.rs", 1),
     ("database/local/keeper.rs", 1),
-    ("features/login/actor.rs", 3),
     ("features/login/api/login.rs", 2),
     ("features/tokens/actor.rs", 1),
     ("http/admin.rs", 1),

@@ -1,8 +1,14 @@
 //! Logging in: how often somebody may try, and what the right password gives.
+//!
+//! A login reserves an attempt before its password is checked and resolves it after. PostgreSQL holds the counters, so that
+//! all replicas agree; policy.rs admits an attempt only if it and all that are under way could fail without passing a limit. Where
+//! attempts under way alone stand in its way, they may turn out to be valid: it waits for one to end, in process by being woken,
+//! across replicas by asking again.
+//!
+//! The attempts actor owns whose turn it is to use the database. Ends gather in an inbox, logins in lines; both beside the actor,
+//! where its successor finds them.
 
-mod actor;
 pub mod api;
-mod batches;
 pub mod handle;
 mod known;
 mod lease;
@@ -10,8 +16,11 @@ mod lines;
 mod locked;
 mod metrics;
 mod policy;
-mod queue;
+mod reap;
+mod reserve;
+mod resolve;
 mod store;
+mod waiters;
 
 use std::sync::Arc;
 
@@ -19,17 +28,22 @@ use crate::database::migrations::Migration;
 use crate::database::{Pool, StatementMetrics};
 
 use super::{Feature, Manifest};
-use crate::actors::Current;
+use crate::actors::batcher::Plan;
 use crate::config::Config;
 use crate::crypto::pseudonym::Pseudonyms;
 use crate::database::statements::Statements;
 use crate::hashing::COMPUTE_TIMEOUT;
 use crate::telemetry::{Registry, TelemetryError};
-use batches::Batches;
 use handle::{AttemptsHandle, GRACE};
-use known::Known;
 use metrics::AttemptMetrics;
 use policy::Rules;
+use reserve::Reserve;
+use resolve::Resolve;
+use store::Counters;
+use waiters::Waiters;
+
+/// Statements of each kind under way at once: while one runs, the next gathers.
+const STATEMENTS: usize = 2;
 
 /// What it is.
 pub(super) const MANIFEST: Manifest = Manifest {
@@ -64,25 +78,26 @@ pub(crate) fn build(
     pseudonyms: Arc<Pseudonyms>,
     (registry, statements): (&Registry, &StatementMetrics),
 ) -> Result<(AttemptsHandle, Feature), TelemetryError> {
-    let Config { limits, database, .. } = config;
-    let handle = AttemptsHandle {
-        actor: Current::vacant(),
-        pseudonyms,
-        known: Known::default(),
-        enabled: limits.enabled,
-        max_wait: config.hashing.max_wait,
-        timeout: database.timeout + GRACE,
-    };
+    let metrics = Arc::new(AttemptMetrics::register(registry)?);
+    let Config { limits, database, hashing, .. } = config;
+    let (max_wait, timeout) = (hashing.max_wait, database.timeout + GRACE);
     // Longer than anything between an attempt's two statements may take, and both of them.
-    let lease = handle.max_wait + COMPUTE_TIMEOUT + 2 * handle.timeout;
-    let batches = Arc::new(Batches {
-        pool,
-        statements: Statements::new(database, statements),
-        rules: Rules::new(limits, lease),
-        rows_max: limits.attempts_max,
-        metrics: AttemptMetrics::register(registry)?,
-        handle: handle.clone(),
-    });
-    let child = actor::child(handle.actor.clone(), database.batch_max, batches);
-    Ok((handle, Feature { children: vec![child], ..Feature::default() }))
+    let lease = max_wait + COMPUTE_TIMEOUT + 2 * timeout;
+    let statements = Statements::new(database, statements);
+    let counters = Counters { pool, statements, rules: Rules::new(limits, lease) };
+    let mut plan = Plan::new(database.batch_max, timeout).group(STATEMENTS);
+    let waiters = Arc::new(Waiters::new(plan.notifier(), Arc::clone(&metrics)));
+    let resolve = Resolve { counters: counters.clone(), waiters: Arc::clone(&waiters), metrics: Arc::clone(&metrics) };
+    let ends = plan.add(resolve);
+    let mut plan = plan.group(STATEMENTS);
+    plan.add_gathering(Arc::new(Reserve {
+        counters: counters.clone(),
+        waiters: Arc::clone(&waiters),
+        ends: ends.clone(),
+        metrics: Arc::clone(&metrics),
+    }));
+    let rows_max = limits.attempts_max;
+    plan.every(reap::EVERY, move || Box::pin(reap::reap(counters.clone(), rows_max, Arc::clone(&metrics))));
+    let handle = AttemptsHandle { waiters, ends, pseudonyms, enabled: limits.enabled, max_wait, timeout };
+    Ok((handle, Feature { children: vec![plan.child("attempts")], ..Feature::default() }))
 }

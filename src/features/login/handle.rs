@@ -1,14 +1,15 @@
 //! Admits attempts to log in, and counts how they end, for others.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use thiserror::Error;
 
-use super::batches::{Rest, Waiter};
-use super::known::Known;
-use super::lease::{End, Key};
-use crate::actors::{self, CallError, Cell, Current};
+use super::lease::Key;
+use super::resolve::Resolve;
+use super::waiters::Waiters;
+use crate::actors::batcher::Batcher;
+use crate::actors::{CallError, Cell};
 use crate::crypto::pseudonym::Pseudonyms;
 use crate::database::statements::Unavailable;
 use crate::domain::network::{Network, Standing};
@@ -17,15 +18,13 @@ pub use super::lease::{Outcome, Reservation};
 
 /// On top of `database.timeout_ms`: the statement answers for itself when that is over, and should be heard.
 pub(super) const GRACE: Duration = Duration::from_millis(500);
-/// How often those who wait ask whether attempts on other replicas have ended; on this one they are told.
-pub(super) const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Counts attempts to log in.
 #[derive(Debug, Clone)]
 pub struct AttemptsHandle {
-    pub(super) actor: Current<Msg>,
+    pub(super) waiters: Arc<Waiters>,
+    pub(super) ends: Batcher<Resolve>,
     pub(super) pseudonyms: Arc<Pseudonyms>,
-    pub(super) known: Known,
     pub(super) enabled: bool,
     pub(super) max_wait: Duration,
     pub(super) timeout: Duration,
@@ -62,22 +61,15 @@ impl AttemptsHandle {
     /// Any [`AttemptError`].
     pub async fn reserve(&self, email: &str, network: Network) -> Result<Reservation, AttemptError> {
         let key = self.key(email, network);
-        let lease = if self.enabled {
-            let deadline = Instant::now() + self.max_wait;
-            let timeout = self.max_wait + self.timeout;
-            let reserve = |reply| Msg::Reserve(key, Waiter { reply, deadline, has_waited: false });
-            Some(self.actor.call(timeout, reserve).await??)
-        } else {
-            None
-        };
+        let lease = if self.enabled { Some(self.waiters.lease(key, self.max_wait, self.timeout).await?) } else { None };
         let (email, network) = (self.pseudonyms.email(email), self.pseudonyms.network(network));
-        Ok(Reservation::new(key, lease, (email, network), self.clone()))
+        Ok(Reservation::new(key, lease, (email, network), self.ends.clone()))
     }
 
     /// What is known here of `network` to the account of `email`, without asking the database.
     #[must_use]
     pub fn standing(&self, email: &str, network: Network) -> Standing {
-        if self.known.has(&self.key(email, network)) { Standing::Known } else { Standing::Stranger }
+        if self.waiters.is_known(&self.key(email, network)) { Standing::Known } else { Standing::Stranger }
     }
 
     fn key(&self, email: &str, network: Network) -> Key {
@@ -87,33 +79,6 @@ impl AttemptsHandle {
     /// The actor itself, for supervision from outside.
     #[must_use]
     pub fn cell(&self) -> Option<Cell> {
-        self.actor.cell()
+        self.ends.cell()
     }
-
-    /// Counts and records an end. An end that an actor took with it when it died is told to its successor.
-    pub(super) async fn resolve(&self, end: End) -> Result<(), AttemptError> {
-        let started = Instant::now();
-        loop {
-            let told = self.actor.call(self.timeout, |reply| Msg::Resolve(end.clone(), reply)).await;
-            if told.as_ref().err() != Some(&CallError::Gone) || started.elapsed() > self.timeout {
-                return told?;
-            }
-            tokio::time::sleep(ASK_AGAIN).await;
-        }
-    }
-}
-
-pub(super) type Reply<T> = actors::Reply<Result<T, AttemptError>>;
-
-pub(super) enum Msg {
-    Reserve(Key, Waiter),
-    Resolve(End, Reply<()>),
-    /// A reserving statement has ended; with those who have to go on waiting.
-    Asked(Vec<Rest>),
-    /// A resolving statement has ended, of attempts on these accounts, and of logins from these networks.
-    Resolved(Vec<[u8; 32]>, Vec<Key>),
-    /// Time has passed for those who wait.
-    Tick,
-    /// Time to delete old counters.
-    Reap,
 }

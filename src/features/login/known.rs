@@ -10,7 +10,7 @@ use super::lease::Key;
 /// Accounts' networks of one generation at most: both together take some 2 MB.
 const MAX: usize = 16 * 1024;
 
-/// Shared by the actor, which writes it, and its handles, which read it.
+/// Shared by lines and by those who put logins into them.
 #[derive(Clone, Default)]
 pub(super) struct Known(Arc<Mutex<Generations>>);
 
@@ -38,12 +38,6 @@ impl Known {
 
     fn lock(&self) -> MutexGuard<'_, Generations> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl std::fmt::Debug for Known {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Known(…)")
     }
 }
 

@@ -1,13 +1,12 @@
-//! An attempt's place among those under way: had before the password is checked, and given back however that ends. Where
-//! the database is away at the end, it stays taken until its lease is over.
-
-use std::collections::HashMap;
+//! An attempt's lease: had before the password is checked, and given back however that ends. Where the database is away at
+//! the end, the attempt counts as under way until its lease expires.
 
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
-use super::handle::{AttemptError, AttemptsHandle, Reply};
-use super::queue::{Batch, Queue};
+use super::handle::AttemptError;
+use super::resolve::Resolve;
+use crate::actors::batcher::Batcher;
 use crate::domain::moment::Moment;
 use crate::domain::network::Standing;
 
@@ -27,20 +26,19 @@ pub enum Outcome {
     Failed,
 }
 
-/// A place as the database knows it.
+/// A lease as it stands in the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct LeaseEntry {
     pub(super) until: Moment,
     /// The network is known to the account, so that only its own counter was asked.
     pub(super) known: bool,
 }
 
 /// An end to count and to record.
-#[derive(Clone)]
 pub(super) struct End {
     pub(super) key: Key,
     /// `None` where limits are off: the end is recorded, but counts for nothing.
-    pub(super) place: Option<Place>,
+    pub(super) lease: Option<LeaseEntry>,
     /// `None`: nobody checked the password.
     pub(super) outcome: Option<Outcome>,
     pub(super) user: Option<Uuid>,
@@ -48,27 +46,27 @@ pub(super) struct End {
     pub(super) network: Option<String>,
 }
 
-/// A place that is given back when it is dropped.
+/// A lease that is given back when it is dropped.
 pub(super) struct Lease {
     key: Key,
-    place: Option<Place>,
-    handle: AttemptsHandle,
+    entry: Option<LeaseEntry>,
+    ends: Batcher<Resolve>,
 }
 
 impl Lease {
-    pub(super) fn new(key: Key, place: Place, handle: AttemptsHandle) -> Self {
-        Self { key, place: Some(place), handle }
+    pub(super) fn new(key: Key, entry: LeaseEntry, ends: Batcher<Resolve>) -> Self {
+        Self { key, entry: Some(entry), ends }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(place) = self.place.take() else { return };
-        let (key, handle) = (self.key, self.handle.clone());
-        let end = End { key, place: Some(place), outcome: None, user: None, email: None, network: None };
-        // Without a runtime the service is stopping; then, and where this fails, the place counts until it expires.
+        let Some(entry) = self.entry.take() else { return };
+        let end = End { key: self.key, lease: Some(entry), outcome: None, user: None, email: None, network: None };
+        let ends = self.ends.clone();
+        // Without a runtime the service is stopping; then, and where this fails, the attempt counts until its lease expires.
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(async move { handle.resolve(end).await });
+            runtime.spawn(async move { ends.ask(end).await });
         }
     }
 }
@@ -79,7 +77,7 @@ pub struct Reservation {
     lease: Option<Lease>,
     email: Option<String>,
     network: Option<String>,
-    handle: AttemptsHandle,
+    ends: Batcher<Resolve>,
 }
 
 impl std::fmt::Debug for Reservation {
@@ -93,16 +91,16 @@ impl Reservation {
         key: Key,
         lease: Option<Lease>,
         (email, network): (Option<String>, Option<String>),
-        handle: AttemptsHandle,
+        ends: Batcher<Resolve>,
     ) -> Self {
-        Self { key, lease, email: email.map(|text| recordable(&text)), network, handle }
+        Self { key, lease, email: email.map(|text| recordable(&text)), network, ends }
     }
 
     /// What the account knows of the network, as the database says; a stranger where limits are off.
     #[must_use]
     pub fn standing(&self) -> Standing {
-        match self.lease.as_ref().and_then(|lease| lease.place) {
-            Some(Place { known: true, .. }) => Standing::Known,
+        match self.lease.as_ref().and_then(|lease| lease.entry) {
+            Some(LeaseEntry { known: true, .. }) => Standing::Known,
             _ => Standing::Stranger,
         }
     }
@@ -113,9 +111,9 @@ impl Reservation {
     /// # Errors
     /// [`AttemptError::Unavailable`], [`AttemptError::Call`].
     pub async fn resolve(mut self, outcome: Outcome, user: Option<Uuid>) -> Result<(), AttemptError> {
-        let place = self.lease.as_mut().and_then(|lease| lease.place.take());
+        let lease = self.lease.as_mut().and_then(|lease| lease.entry.take());
         let (email, network) = (self.email.take(), self.network.take());
-        self.handle.resolve(End { key: self.key, place, outcome: Some(outcome), user, email, network }).await
+        self.ends.ask(End { key: self.key, lease, outcome: Some(outcome), user, email, network }).await
     }
 }
 
@@ -125,19 +123,6 @@ const RECORDED_MAX: usize = 254;
 /// What was offered as an email may be anything: as much of it as an email may have, in what the database takes for text.
 fn recordable(text: &str) -> String {
     text.chars().take(RECORDED_MAX).map(|c| if c == '\0' { char::REPLACEMENT_CHARACTER } else { c }).collect()
-}
-
-/// The next ends for one statement, in the order in which every statement locks counters: by account, and of one account
-/// only those that lock the same. Two statements that take their locks in different orders would wait for each other.
-pub(super) fn take_orderly(ends: &mut Queue<End, Reply<()>>, max: usize) -> Batch<End, Reply<()>> {
-    let mut locks = HashMap::new();
-    let mut batch = ends.take_fitting(max, |end| {
-        let own = (end.key.source, end.place.map(|place| place.known));
-        *locks.entry(end.key.subject).or_insert(own) == own
-    });
-    // Stable, so that the events of one account keep their order.
-    batch.sort_by_key(|(end, _)| end.key);
-    batch
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::lease::Key;
 /// Longest line. All of them together hold no more than `server.max_in_flight` requests, which counts those apart that wait for hashes.
 const LINE_MAX: usize = 1_024;
 
-/// All lines. Of each, nobody asks for a place while the answer to those in front is awaited.
+/// All lines. Of each, nobody asks for a lease while the answer to those in front is awaited.
 pub(super) struct Lines<W> {
     waiting: BTreeMap<Key, Line<W>>,
     /// Lines whose turn it is to ask; those that have ended or asked meanwhile among them.
@@ -32,7 +32,7 @@ enum Turn {
     Asking {
         again: bool,
     },
-    /// There is no place before then, as far as is known.
+    /// There is no lease before then, as far as is known.
     Later(Instant),
 }
 
@@ -45,9 +45,9 @@ impl<W> Lines<W> {
         self.waiting.is_empty()
     }
 
-    /// Notes that the account has logged in from the network.
-    pub(super) fn know(&mut self, key: Key) {
-        self.known.add(key);
+    /// Whether there is a line whose turn it is to ask; or was, before it ended or asked.
+    pub(super) fn are_ready(&self) -> bool {
+        !self.ready.is_empty()
     }
 
     /// Puts `waiter` at the end of its line, or gives it back where there is no room.
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn networks_that_the_account_knows_go_before_strangers() {
         let mut lines = joined(&[(1, 1, 1), (1, 2, 2), (2, 1, 3)]);
-        lines.know(key(1, 9));
+        lines.known.add(key(1, 9));
         lines.join(key(1, 9), 4).unwrap();
         assert_eq!(taken(&mut lines), [(1, 9, vec![4]), (2, 1, vec![3])], "others' accounts are not concerned");
         lines.put_back(key(1, 9), vec![4], Instant::now());

@@ -1,6 +1,6 @@
 //! Metrics of attempts to log in.
 
-use super::batches::{FULL, LATE, LOCKED, PAUSED};
+use super::waiters::{FULL, LATE, LOCKED, PAUSED};
 use crate::telemetry::{Counter, Counters, Registry, TelemetryError};
 
 /// What attempts to log in count.

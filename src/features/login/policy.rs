@@ -5,7 +5,7 @@ mod counter;
 
 use std::time::Duration;
 
-use super::lease::{Outcome, Place};
+use super::lease::{LeaseEntry, Outcome};
 use crate::config;
 use crate::domain::moment::Moment;
 pub(super) use counter::Counter;
@@ -46,12 +46,12 @@ pub(super) enum Scope {
     Account,
 }
 
-/// What those of one line got who asked for places.
+/// What those of one line got who asked for leases.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Grant {
     pub(super) granted: usize,
-    /// What each of those is, where there are any.
-    pub(super) place: Option<Place>,
+    /// What each of those leases is, where there are any.
+    pub(super) entry: Option<LeaseEntry>,
     /// What stands in the others' way.
     pub(super) verdict: Verdict,
     /// For how long, at least.
@@ -99,7 +99,7 @@ impl Rules {
 
 /// Admits as many of `wanted` attempts as could all fail without any passing a limit. `account` is `None` where the account
 /// knows the network: strangers can use up the account's limit, and that is not its owner's business. Counters change only
-/// where a place is granted.
+/// where a lease is granted.
 pub(super) fn reserve(
     now: Moment,
     own: &mut Counter,
@@ -136,8 +136,8 @@ pub(super) fn reserve(
     if let Some(account) = account {
         account.lend(lease, room);
     }
-    let place = Some(Place { until: lease, known });
-    Grant { granted: room, place, verdict: Verdict::Pending, wait: Duration::ZERO }
+    let entry = Some(LeaseEntry { until: lease, known });
+    Grant { granted: room, entry, verdict: Verdict::Pending, wait: Duration::ZERO }
 }
 
 /// An attempt's end, as its counters see it.
@@ -163,7 +163,7 @@ pub(super) fn resolve(
 }
 
 fn refused(verdict: Verdict, wait: Duration) -> Grant {
-    Grant { granted: 0, place: None, verdict, wait }
+    Grant { granted: 0, entry: None, verdict, wait }
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use tokio_postgres::types::Type;
 
 use super::lease::{End, Key};
 use super::policy::{self, Counter, Ended, Grant, Locks, Rules};
-use crate::database::statements::{Connection, Parameter};
+use crate::database::Pool;
+use crate::database::statements::{Connection, Parameter, Statements, Unavailable};
 use crate::domain::moment::Moment;
 use rows::{Events, Rows};
 
@@ -43,8 +44,42 @@ const KNOWN: &str = "SELECT k.subject, k.source
     ) AS k";
 const REAP: &str = "SELECT login_reap($1, $2)";
 
+/// The table of counters: connections to it, how statements are sent over them, and what decides over counters.
+#[derive(Clone)]
+pub(super) struct Counters {
+    pub(super) pool: Pool,
+    pub(super) statements: Statements,
+    pub(super) rules: Rules,
+}
+
+impl Counters {
+    /// Asks for so many leases under each key; the answers are in the same order.
+    pub(super) async fn reserve(&self, wishes: &[(Key, usize)]) -> Result<Vec<Grant>, Unavailable> {
+        let statement = async |connection: Connection<'_>| Store(connection).reserve(wishes, &self.rules).await;
+        self.statements.run(&self.pool, "reserve_attempts", wishes.len(), statement).await
+    }
+
+    /// The networks that each account knows, at most `max` of one.
+    pub(super) async fn known(&self, subjects: &[[u8; 32]], max: usize) -> Result<Vec<Key>, Unavailable> {
+        let statement = async |connection: Connection<'_>| Store(connection).known(subjects, max).await;
+        self.statements.run(&self.pool, "known_networks", subjects.len(), statement).await
+    }
+
+    /// Counts and records ends, which come sorted by their keys; tells how many locks began.
+    pub(super) async fn resolve(&self, ends: &[End]) -> Result<u64, Unavailable> {
+        let statement = async |connection: Connection<'_>| Store(connection).resolve(ends, &self.rules).await;
+        self.statements.run(&self.pool, "resolve_attempts", ends.len(), statement).await
+    }
+
+    /// Deletes up to `batch` counters; tells how many it were.
+    pub(super) async fn reap(&self, batch: i32, rows_max: i64) -> Result<u64, Unavailable> {
+        let statement = async |connection: Connection<'_>| Store(connection).reap(batch, rows_max).await;
+        self.statements.run(&self.pool, "reap_attempts", 1, statement).await
+    }
+}
+
 /// The counters behind a connection.
-pub(super) struct Store<'a>(pub(super) Connection<'a>);
+struct Store<'a>(Connection<'a>);
 
 /// The counters of one key, locked.
 #[derive(Default)]
@@ -54,8 +89,7 @@ struct Held {
 }
 
 impl Store<'_> {
-    /// Asks for so many places under each key; the answers are in the same order.
-    pub(super) async fn reserve(&self, wishes: &[(Key, usize)], rules: &Rules) -> Result<Vec<Grant>, Error> {
+    async fn reserve(&self, wishes: &[(Key, usize)], rules: &Rules) -> Result<Vec<Grant>, Error> {
         let keys: Vec<_> = wishes.iter().map(|(key, _)| *key).collect();
         let (now, held) = self.hold(&keys, None, rules).await?;
         let mut grants = Vec::with_capacity(wishes.len());
@@ -76,8 +110,7 @@ impl Store<'_> {
         Ok(grants)
     }
 
-    /// The networks that each account knows, at most `max` of one.
-    pub(super) async fn known(&self, subjects: &[[u8; 32]], max: usize) -> Result<Vec<Key>, Error> {
+    async fn known(&self, subjects: &[[u8; 32]], max: usize) -> Result<Vec<Key>, Error> {
         if subjects.is_empty() {
             return Ok(Vec::new());
         }
@@ -95,9 +128,8 @@ impl Store<'_> {
         Ok(known)
     }
 
-    /// Counts and records ends; tells how many locks began.
-    pub(super) async fn resolve(&self, ends: &[&End], rules: &Rules) -> Result<u64, Error> {
-        let mut held: Vec<_> = ends.iter().filter_map(|end| Some((end.key, end.place?.known))).collect();
+    async fn resolve(&self, ends: &[End], rules: &Rules) -> Result<u64, Error> {
+        let mut held: Vec<_> = ends.iter().filter_map(|end| Some((end.key, end.lease?.known))).collect();
         // They come sorted, and those of one account lock the same counters.
         held.dedup();
         let (keys, known): (Vec<_>, Vec<_>) = held.into_iter().unzip();
@@ -107,8 +139,8 @@ impl Store<'_> {
         let mut begun = 0;
         for end in ends {
             let mut locks = Locks::default();
-            if let (Some(place), Some(Held { account, own: Some(own) })) = (end.place, held.get_mut(&end.key)) {
-                let ended = Ended { lease: place.until, outcome: end.outcome };
+            if let (Some(lease), Some(Held { account, own: Some(own) })) = (end.lease, held.get_mut(&end.key)) {
+                let ended = Ended { lease: lease.until, outcome: end.outcome };
                 locks = policy::resolve(now, own, account.as_mut(), ended, rules);
             }
             begun += u64::from(locks.network.is_some()) + u64::from(locks.account.is_some());
@@ -151,8 +183,7 @@ impl Store<'_> {
         Ok((now, held))
     }
 
-    /// Deletes up to `batch` counters; tells how many it were.
-    pub(super) async fn reap(&self, batch: i32, rows_max: i64) -> Result<u64, Error> {
+    async fn reap(&self, batch: i32, rows_max: i64) -> Result<u64, Error> {
         let rows = self.0.query(REAP, &[(&batch, Type::INT4), (&rows_max, Type::INT8)]).await?;
         let count: i32 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
         Ok(u64::try_from(count).unwrap_or_default())

@@ -86,8 +86,8 @@ impl Counter {
     pub(super) fn settle(&mut self, now: Moment, end: Ended, scope: Scope, rules: &Rules) -> Option<Duration> {
         self.refresh(now, scope, rules);
         // Leases of one moment are alike: any of them will do.
-        if let Some(place) = self.leases.iter().position(|lease| *lease == end.lease) {
-            self.leases.remove(place);
+        if let Some(at) = self.leases.iter().position(|lease| *lease == end.lease) {
+            self.leases.remove(at);
         }
         match end.outcome {
             Some(Outcome::Failed) if !self.is_locked(scope, rules) => {

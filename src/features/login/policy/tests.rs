@@ -34,7 +34,7 @@ fn counter(failures: i32, ago: i64, leases: usize) -> Counter {
 }
 
 fn grant(granted: usize, known: bool) -> Grant {
-    Grant { granted, place: Some(Place { until: at(60), known }), verdict: Verdict::Pending, wait: Duration::ZERO }
+    Grant { granted, entry: Some(LeaseEntry { until: at(60), known }), verdict: Verdict::Pending, wait: Duration::ZERO }
 }
 
 fn pending() -> Grant {
@@ -115,7 +115,7 @@ fn pauses_are_no_longer_than_a_lock() {
 fn ended(counter: &mut Counter, scope: Scope, outcome: Option<Outcome>) -> Option<Duration> {
     counter.leases.push(at(30));
     let begun = counter.settle(NOW, Ended { lease: at(30), outcome }, scope, &rules());
-    assert!(!counter.leases.contains(&at(30)), "its place is free");
+    assert!(!counter.leases.contains(&at(30)), "it has expired");
     begun
 }
 
@@ -200,7 +200,7 @@ fn both_counters_are_settled_and_each_may_lock() {
         let (mut own, mut account) = (counter(own, 9, 2), counter(account, 9, 1));
         let locks = resolve(NOW, &mut own, Some(&mut account), end, &rules());
         assert_eq!((locks.network.is_some(), locks.account.is_some()), (network_locks, account_locks));
-        assert_eq!((own.leases.len(), account.leases.len()), (1, 0), "one place of each");
+        assert_eq!((own.leases.len(), account.leases.len()), (1, 0), "one lease of each");
     }
     let mut own = counter(0, 9, 1);
     assert_eq!(resolve(NOW, &mut own, None, end, &rules()), Locks::default());
@@ -212,7 +212,7 @@ fn an_end_that_comes_after_its_lease_is_counted_all_the_same() {
     let mut own = counter(1, 9, 1);
     let late = Ended { lease: at(-1), outcome: Some(Outcome::Failed) };
     resolve(NOW, &mut own, None, late, &rules());
-    assert_eq!((own.failures, own.leases.len()), (2, 1), "another's place is not touched");
+    assert_eq!((own.failures, own.leases.len()), (2, 1), "another's lease is not touched");
 }
 
 #[test]

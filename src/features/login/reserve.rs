@@ -1,0 +1,136 @@
+//! The statement that reserves attempts, and what becomes of those who asked.
+//!
+//! A login may have to wait for the end of another one, on this replica or elsewhere, or for a pause to pass. So logins do not
+//! gather in an inbox but in lines, one for each account and network. A line asks as one, for as many leases as it has
+//! waiters, while no other line of its account asks in the same statement; those for whom there is no lease go back to its front.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::lease::{Key, Lease};
+use super::locked::{Lock, NETWORKS_MAX};
+use super::metrics::AttemptMetrics;
+use super::policy::{Grant, Verdict};
+use super::resolve::Resolve;
+use super::store::Counters;
+use super::waiters::{ASK_AGAIN, LOCKED, PAUSED, Rest, Waiter, Waiters};
+use crate::actors::batcher::{Batcher, Gathering, Run};
+
+/// Asks for leases, and hands them out.
+pub(super) struct Reserve {
+    pub(super) counters: Counters,
+    pub(super) waiters: Arc<Waiters>,
+    pub(super) ends: Batcher<Resolve>,
+    pub(super) metrics: Arc<AttemptMetrics>,
+}
+
+impl Gathering for Reserve {
+    fn is_ready(&self) -> bool {
+        self.waiters.are_ready()
+    }
+
+    fn take(self: Arc<Self>, max: usize) -> Option<Run> {
+        let lines = self.waiters.take(max);
+        (!lines.is_empty()).then(|| Box::pin(async move { self.reserve(lines).await }) as Run)
+    }
+}
+
+impl Reserve {
+    async fn reserve(&self, lines: Vec<(Key, Vec<Waiter>)>) {
+        let mut asking = Asking::new(&self.waiters, &lines);
+        let wishes: Vec<_> = lines.iter().map(|(key, waiters)| (*key, waiters.len())).collect();
+        let asked_at = Instant::now();
+        match self.counters.reserve(&wishes).await {
+            Ok(grants) => {
+                let locked: Vec<_> = wishes
+                    .iter()
+                    .zip(&grants)
+                    .filter(|(_, grant)| grant.locks_account())
+                    .map(|((key, _), grant)| (key.subject, asked_at + grant.wait))
+                    .collect();
+                // First: leases that are granted are not to be lost where the next statement fails.
+                let hand_out = |((key, line), grant): ((Key, _), Grant)| self.hand_out(key, line, &grant);
+                asking.rests = lines.into_iter().zip(grants).map(hand_out).collect();
+                self.remember_locked(&locked, asked_at, &mut asking.rests).await;
+            }
+            Err(error) => {
+                for waiter in lines.into_iter().flat_map(|(_, waiters)| waiters) {
+                    let _ = waiter.reply.send(Err(error.into()));
+                }
+            }
+        }
+    }
+
+    /// Adds to the rest of each account that is locked to strangers which networks it knows.
+    async fn remember_locked(&self, locked: &[([u8; 32], Instant)], asked_at: Instant, rests: &mut [Rest]) {
+        if locked.is_empty() {
+            return;
+        }
+        let subjects: Vec<_> = locked.iter().map(|(subject, _)| *subject).collect();
+        // Without an answer the account is not remembered, and the database is asked again.
+        let Ok(known) = self.counters.known(&subjects, NETWORKS_MAX + 1).await else {
+            return;
+        };
+        for rest in rests {
+            let subject = rest.key.subject;
+            rest.lock = locked.iter().find(|(locked, _)| *locked == subject).map(|(_, until)| {
+                let known = known.iter().filter(|known| known.subject == subject).map(|known| known.source).collect();
+                Lock { asked_at, until: *until, known }
+            });
+        }
+    }
+
+    /// Leases to those in front who are still there, as many as there are; the others learn what stands in their way.
+    fn hand_out(&self, key: Key, line: Vec<Waiter>, grant: &Grant) -> Rest {
+        let now = Instant::now();
+        let mut line = line.into_iter();
+        for _ in 0..grant.granted {
+            let Some(entry) = grant.entry else { break };
+            let lease = Lease::new(key, entry, self.ends.clone());
+            // A lease that nobody is there for any more is given back by being dropped.
+            if let Some(waiter) = line.by_ref().find(|waiter| !waiter.reply.is_closed()) {
+                self.metrics.admitted.inc();
+                let _ = waiter.reply.send(Ok(lease));
+            }
+        }
+        let known = grant.entry.is_some_and(|entry| entry.known);
+        let mut rest = Rest { key, waiters: Vec::new(), ask_again: now + ASK_AGAIN, known, lock: None };
+        if grant.verdict == Verdict::Paused {
+            rest.ask_again = now + grant.wait;
+        }
+        for mut waiter in line {
+            match grant.verdict {
+                Verdict::Locked(_) => self.waiters.refuse(waiter, LOCKED, grant.wait),
+                Verdict::Paused if waiter.deadline < rest.ask_again => self.waiters.refuse(waiter, PAUSED, grant.wait),
+                Verdict::Paused | Verdict::Pending => {
+                    if !waiter.has_waited {
+                        self.metrics.waited.inc();
+                        waiter.has_waited = true;
+                    }
+                    rest.waiters.push(waiter);
+                }
+            }
+        }
+        rest
+    }
+}
+
+/// Lines that ask. Their turns end however the statement's task does, by a panic too.
+struct Asking {
+    waiters: Arc<Waiters>,
+    rests: Vec<Rest>,
+}
+
+impl Asking {
+    fn new(waiters: &Arc<Waiters>, lines: &[(Key, Vec<Waiter>)]) -> Self {
+        let ask_again = Instant::now();
+        let rest = |key: Key| Rest { key, waiters: Vec::new(), ask_again, known: false, lock: None };
+        Self { waiters: Arc::clone(waiters), rests: lines.iter().map(|(key, _)| rest(*key)).collect() }
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.waiters.put_back(std::mem::take(&mut self.rests));
+    }
+}
