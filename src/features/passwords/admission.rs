@@ -1,7 +1,6 @@
 //! Admission by deadline: a job that would have to wait for too long is refused at once, whatever the number of jobs.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::handle::Class;
@@ -12,35 +11,30 @@ use crate::hashing::engine::Engines;
 /// down meanwhile: an admitted job should be served, not dropped at the deadline after all.
 const MARGIN_PERCENT: u128 = 85;
 
-/// What is waiting and running, in rounds, and how long that will take.
+/// What is waiting and running, and how long that will take.
 #[derive(Debug)]
 pub(super) struct Admission {
     engines: Engines,
     max_wait: Duration,
-    known: AtomicU64,
-    strangers: AtomicU64,
-    hashes: AtomicU64,
-    running: AtomicU64,
+    load: Mutex<Load>,
+}
+
+/// Jobs that wait and run, in rounds and in numbers.
+#[derive(Debug, Clone, Copy, Default)]
+struct Load {
+    known: u64,
+    strangers: u64,
+    hashes: u64,
+    running: u64,
     /// Of the last 64 logins that began, a bit each: set where the network was known.
-    history: AtomicU64,
-    /// Jobs that wait, and jobs that run.
-    queued: AtomicUsize,
-    busy: AtomicUsize,
+    history: u64,
+    queued: usize,
+    busy: usize,
 }
 
 impl Admission {
     pub(super) fn new(engines: Engines, max_wait: Duration) -> Self {
-        Self {
-            engines,
-            max_wait,
-            known: AtomicU64::new(0),
-            strangers: AtomicU64::new(0),
-            hashes: AtomicU64::new(0),
-            running: AtomicU64::new(0),
-            history: AtomicU64::new(0),
-            queued: AtomicUsize::new(0),
-            busy: AtomicUsize::new(0),
-        }
+        Self { engines, max_wait, load: Mutex::default() }
     }
 
     /// A permit among the waiting jobs; or how long the job would have to wait, where that is too long.
@@ -63,7 +57,7 @@ impl Admission {
 
     /// Hashes being computed.
     pub(super) fn busy(&self) -> usize {
-        self.busy.load(Ordering::Relaxed)
+        self.load().busy
     }
 
     /// The rounds ahead of a job, over the measured rounds a second: none while there is a lane for every job; else what waits
@@ -71,21 +65,24 @@ impl Admission {
     /// of a crowd that comes in one moment none runs yet. The job itself is not counted, where `own` says that it waits.
     fn wait(&self, class: Class, own: usize, own_rounds: u64) -> Duration {
         let lanes = self.engines.lanes();
-        // A job that starts is counted as running before it is no longer counted as waiting.
-        let queued = self.queued.load(Ordering::Acquire).saturating_sub(own);
-        if queued + self.busy() < lanes {
+        let load = *self.load();
+        if load.queued.saturating_sub(own) + load.busy < lanes {
             return Duration::ZERO;
         }
-        let next_free = self.running.load(Ordering::Relaxed) / lanes.max(1) as u64;
-        let rounds = self.ahead(class, own_rounds) + next_free;
+        let rounds = load.ahead(class, own_rounds) + load.running / lanes.max(1) as u64;
         let micros = u128::from(rounds) * 1_000_000 / u128::from(self.engines.rounds_per_second());
         Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
     }
 
+    fn load(&self) -> MutexGuard<'_, Load> {
+        self.load.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Load {
     /// The rounds of the jobs that wait and go before one of `class`, of which `own` are its own.
     fn ahead(&self, class: Class, own: u64) -> u64 {
-        let waiting = |class| self.waiting(class).load(Ordering::Relaxed);
-        let (known, strangers, hashes) = (waiting(Class::Known), waiting(Class::Stranger), waiting(Class::Hash));
+        let &Self { known, strangers, hashes, .. } = self;
         let passing = u64::from(VERIFIES_PER_HASH);
         let logins = match class {
             Class::Known => {
@@ -103,15 +100,15 @@ impl Admission {
 
     /// The rounds of logins from known networks that will come and pass so many of strangers', if things go on as they have.
     fn passing(&self, strangers: u64) -> u64 {
-        let known = u64::from(self.history.load(Ordering::Relaxed).count_ones());
+        let known = u64::from(self.history.count_ones());
         strangers * known / (u64::from(u64::BITS) - known).max(1)
     }
 
-    fn waiting(&self, class: Class) -> &AtomicU64 {
+    fn waiting(&mut self, class: Class) -> &mut u64 {
         match class {
-            Class::Known => &self.known,
-            Class::Stranger => &self.strangers,
-            Class::Hash => &self.hashes,
+            Class::Known => &mut self.known,
+            Class::Stranger => &mut self.strangers,
+            Class::Hash => &mut self.hashes,
         }
     }
 }
@@ -127,36 +124,36 @@ pub(super) struct Permit {
 
 impl Permit {
     fn waiting(admission: &Arc<Admission>, class: Class, rounds: u64) -> Self {
-        admission.waiting(class).fetch_add(rounds, Ordering::Relaxed);
-        admission.queued.fetch_add(1, Ordering::Relaxed);
+        let mut load = admission.load();
+        *load.waiting(class) += rounds;
+        load.queued += 1;
+        drop(load);
         Self { admission: Arc::clone(admission), class, rounds, is_running: false }
     }
 
     /// The job waits no longer, it runs.
     pub(super) fn run(&mut self) {
         self.is_running = true;
+        let mut load = self.admission.load();
         if self.class != Class::Hash {
-            let known = u64::from(self.class == Class::Known);
-            let _ = self
-                .admission
-                .history
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |history| Some(history << 1 | known));
+            load.history = load.history << 1 | u64::from(self.class == Class::Known);
         }
-        self.admission.running.fetch_add(self.rounds, Ordering::Relaxed);
-        self.admission.busy.fetch_add(1, Ordering::Relaxed);
-        self.admission.queued.fetch_sub(1, Ordering::Release);
-        self.admission.waiting(self.class).fetch_sub(self.rounds, Ordering::Relaxed);
+        load.running += self.rounds;
+        load.busy += 1;
+        load.queued -= 1;
+        *load.waiting(self.class) -= self.rounds;
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        let mut load = self.admission.load();
         if self.is_running {
-            self.admission.running.fetch_sub(self.rounds, Ordering::Relaxed);
-            self.admission.busy.fetch_sub(1, Ordering::Relaxed);
+            load.running -= self.rounds;
+            load.busy -= 1;
         } else {
-            self.admission.queued.fetch_sub(1, Ordering::Relaxed);
-            self.admission.waiting(self.class).fetch_sub(self.rounds, Ordering::Relaxed);
+            load.queued -= 1;
+            *load.waiting(self.class) -= self.rounds;
         }
     }
 }
