@@ -44,14 +44,14 @@ async fn app_with(count: i64) -> TestApp {
     app
 }
 
-async fn log(db: &TestDatabase) -> AuditLog {
+pub async fn log(db: &TestDatabase) -> AuditLog {
     let config = Config::with(&[("database.url", &db.url())]).unwrap();
     let database = Database::open(&config.database, "/nonexistent".as_ref()).await.unwrap();
     AuditLog::new(database.pool.clone(), PATIENCE)
 }
 
 /// What the verifier says: how many events there are, or the first break.
-async fn verdict(db: &TestDatabase) -> Result<i64, String> {
+pub async fn verdict(db: &TestDatabase) -> Result<i64, String> {
     match log(db).await.verify(None).await {
         Ok(verified) => Ok(verified.ends.head.sequence - verified.ends.start.sequence),
         Err(error) => Err(error.to_string()),

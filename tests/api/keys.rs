@@ -24,7 +24,7 @@ use crate::harness::program::{Exit, Start};
 use crate::harness::{EMAIL, Home, PATIENCE, TestApp, TestDatabase, until};
 
 /// What private keys are encrypted under in these tests.
-const ENCRYPTION_KEY: &str = "5f1c0b2d3e4f60718293a4b5c6d7e8f900112233445566778899aabbccddeeff";
+pub const ENCRYPTION_KEY: &str = "5f1c0b2d3e4f60718293a4b5c6d7e8f900112233445566778899aabbccddeeff";
 const ANOTHER_ENCRYPTION_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const JWKS: &str = "/.well-known/jwks.json";
 
@@ -95,24 +95,29 @@ impl Operator {
 
     /// The private key itself.
     async fn private(&self, kid: &str) -> EncodingKey {
-        let config = Config::with(&[("database.url", &self.db.url())]).unwrap();
-        let database = Database::open(&config.database, Path::new("/nonexistent")).await.unwrap();
-        let snapshot = KeyStore::new(database.pool.clone(), PATIENCE).read().await.unwrap();
-        database.close().await;
-        let key = snapshot.keys.iter().find(|key| key.kid() == kid).unwrap();
-        let private = key.open_with(&EncryptionKey::parse(ENCRYPTION_KEY).unwrap()).unwrap();
-        if key.jwk.kty == "EC" { EncodingKey::from_ec_der(&private) } else { EncodingKey::from_ed_der(&private) }
+        private(&self.db, kid).await
     }
 }
 
+/// A private key that `db` has.
+pub async fn private(db: &TestDatabase, kid: &str) -> EncodingKey {
+    let config = Config::with(&[("database.url", &db.url())]).unwrap();
+    let database = Database::open(&config.database, Path::new("/nonexistent")).await.unwrap();
+    let snapshot = KeyStore::new(database.pool.clone(), PATIENCE).read().await.unwrap();
+    database.close().await;
+    let key = snapshot.keys.iter().find(|key| key.kid() == kid).unwrap();
+    let private = key.open_with(&EncryptionKey::parse(ENCRYPTION_KEY).unwrap()).unwrap();
+    if key.jwk.kty == "EC" { EncodingKey::from_ec_der(&private) } else { EncodingKey::from_ed_der(&private) }
+}
+
 /// Claims that hold for the user of this id.
-fn claims(user: &Value) -> Value {
+pub fn claims(user: &Value) -> Value {
     let now = OffsetDateTime::now_utc().unix_timestamp();
     json!({"userId": user["userId"], "email": EMAIL, "iat": now, "exp": now + 600})
 }
 
 /// A token of exactly this header, its signature by `algorithm` and `key` whatever the header says.
-fn forge(header: &str, claims: &Value, algorithm: Algorithm, key: &EncodingKey) -> String {
+pub fn forge(header: &str, claims: &Value, algorithm: Algorithm, key: &EncodingKey) -> String {
     let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims.to_string()));
     let signature = crypto::sign(message.as_bytes(), key, algorithm).unwrap();
     format!("{message}.{signature}")
@@ -124,12 +129,12 @@ fn header(token: &str) -> String {
 }
 
 /// Who signed a token; null is the secret.
-fn kid(token: &str) -> Value {
+pub fn kid(token: &str) -> Value {
     serde_json::from_str::<Value>(&header(token)).unwrap()["kid"].clone()
 }
 
 /// The names of the published keys.
-async fn published(app: &TestApp) -> Vec<String> {
+pub async fn published(app: &TestApp) -> Vec<String> {
     let set = app.get(JWKS).await.expect_json(200);
     set["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
 }

@@ -51,4 +51,5 @@ mod registration;
 mod session;
 mod tls;
 mod tokens;
+mod upgrades;
 mod validation;
