@@ -46,6 +46,7 @@ mod plans;
 mod properties;
 mod proxies;
 mod redirect;
+mod reference;
 mod registration;
 #[cfg(target_os = "linux")]
 mod session;

@@ -282,3 +282,22 @@ async fn a_token_of_one_service_is_good_for_another_with_its_secret() {
     let stranger = TestApp::on(app.db.clone(), &[("tokens.secret", "another-secret-that-is-long-enough-too!")]).await;
     stranger.me(&token).await.expect_refusal(401, "invalid_token");
 }
+
+/// Twice as many as a service remembers.
+#[tokio::test]
+async fn more_tokens_than_are_remembered_are_all_good() {
+    let (app, claims) = started().await;
+    let tokens = &app.app.handles().tokens;
+    let user: uuid::Uuid = claims["userId"].as_str().unwrap().parse().unwrap();
+    let all: Vec<_> = (0..40_000).map(|n| token_of(&but(&claims, "n", json!(n)))).collect();
+    // When they come again, the first are forgotten.
+    for token in all.iter().chain(&all) {
+        assert_eq!(tokens.verify(token).unwrap(), user);
+    }
+    for n in (0..40_000).step_by(1000) {
+        let (header, claims) = (json!({"alg": "HS256", "typ": "JWT"}), but(&claims, "n", json!(n)).to_string());
+        let forged = forge(&header, &claims, Algorithm::HS256, "another-secret-that-is-long-enough-too!");
+        assert!(tokens.verify(&forged).is_err(), "{n}");
+    }
+    app.me(&all[0]).await.expect_json(200);
+}
