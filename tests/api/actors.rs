@@ -123,6 +123,11 @@ async fn all_actors_may_die_at_once() {
     for cell in &dying {
         cell.kill();
     }
+    until("all successors", async || {
+        let successors = [handles.users.cell(), handles.attempts.cell(), handles.hasher.cell(), handles.tokens.cell()];
+        successors.iter().zip(&dying).all(|(new, old)| new.as_ref().is_some_and(|new| new.get_id() != old.get_id()))
+    })
+    .await;
     load.goes_on(40).await;
     load.end().await;
     serves_fully(&app).await;
@@ -154,7 +159,7 @@ async fn connections_that_the_database_breaks_are_replaced() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_of_the_database_is_503_and_ends_with_it() {
-    let app = TestApp::with(&[("database.timeout_ms", "500")]).await;
+    let app = TestApp::with(&[("database.timeout_ms", "2000")]).await;
     app.register_john().await;
     let token = app.token().await;
     app.db.fail().await;
@@ -176,7 +181,7 @@ async fn an_outage_of_the_database_is_503_and_ends_with_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_that_is_locked_costs_its_own_request_only() {
-    let app = TestApp::with(&[("database.timeout_ms", "400")]).await;
+    let app = TestApp::with(&[("database.timeout_ms", "2000")]).await;
     let (holder, connection) =
         app.db.url().parse::<tokio_postgres::Config>().unwrap().connect(tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
@@ -220,14 +225,24 @@ fn tally(answers: &[Answer]) -> (usize, usize) {
     (checked.len(), busy.len())
 }
 
+/// How many were checked in as many storms as it takes until six were refused: on a busy machine, logins may come one by one.
+async fn tally_of_storms(app: &TestApp) -> usize {
+    let (mut checked, mut refused) = (0, 0);
+    while refused < 6 {
+        let (of_storm, busy) = tally(&storm(app, 12).await);
+        checked += of_storm;
+        refused += busy;
+    }
+    checked
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_queue_of_password_checks_is_503_with_retry_after() {
     let app =
         TestApp::with(&[("hashing.cost", "9"), ("hashing.lanes", "1"), ("hashing.queue_max", "1"), NO_LIMITS]).await;
     app.register_john().await;
-    let (checked, busy) = tally(&storm(&app, 12).await);
+    let checked = tally_of_storms(&app).await;
     assert!(checked >= 2, "one at work and one waiting: {checked}");
-    assert!(busy >= 6, "{busy}");
     app.token().await;
 }
 
@@ -236,16 +251,15 @@ async fn password_checks_that_would_wait_for_too_long_are_503_with_retry_after()
     let app =
         TestApp::with(&[("hashing.cost", "9"), ("hashing.lanes", "1"), ("hashing.max_wait_ms", "1"), NO_LIMITS]).await;
     app.register_john().await;
-    let (checked, busy) = tally(&storm(&app, 12).await);
+    let checked = tally_of_storms(&app).await;
     assert!(checked >= 1, "{checked}");
-    assert!(busy >= 6, "{busy}");
     app.token().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_login_that_would_wait_for_too_long_costs_the_database_nothing() {
     let settings =
-        [("hashing.cost", "14"), ("hashing.engines", "1"), ("hashing.lanes", "1"), ("hashing.max_wait_ms", "1")];
+        [("hashing.cost", "15"), ("hashing.engines", "1"), ("hashing.lanes", "1"), ("hashing.max_wait_ms", "1")];
     let app = TestApp::with(&settings).await;
     let admin = app.admin();
     // Unknown, and checked against a decoy.

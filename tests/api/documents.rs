@@ -244,7 +244,7 @@ async fn locked_out(accept: &str) -> Answer {
 
 #[tokio::test]
 async fn examples_are_what_the_service_really_answers() {
-    let app = TestApp::with(&[("server.body_timeout_ms", "100"), ("database.timeout_ms", "500")]).await;
+    let app = TestApp::with(&[("server.body_timeout_ms", "100"), ("database.timeout_ms", "2000")]).await;
     app.register_john().await;
     let document = document(&app).await;
     for (accept, code_at) in [("application/json", "/error/code"), ("application/problem+json", "/code")] {

@@ -182,7 +182,7 @@ async fn balancers_have_time_to_notice_before_the_listener_closes() {
     let admin = free_port();
     let mut service = start.env("ROLLCALL__TELEMETRY__ADMIN_ADDR", &format!("127.0.0.1:{admin}")).ready().await;
     let admin = Api::new(([127, 0, 0, 1], admin).into());
-    assert_eq!(admin.get("/readyz").await.status, 200);
+    until("ready", async || admin.get("/readyz").await.status == 200).await;
     service.program.signal(Signal::TERM);
     until("not ready", async || admin.get("/readyz").await.status == 503).await;
     // Requests that a balancer still sends are served, each on a connection that ends with it.

@@ -196,7 +196,7 @@ async fn transactions_left(db: &TestDatabase) -> i64 {
 
 #[tokio::test]
 async fn a_login_that_waits_too_long_for_a_counter_leaves_no_transaction() {
-    let app = TestApp::with(&[SWIFT, ("database.timeout_ms", "500"), ("database.pool_size", "1")]).await;
+    let app = TestApp::with(&[SWIFT, ("database.timeout_ms", "2000"), ("database.pool_size", "1")]).await;
     app.register_john().await;
     wrong(&app, EMAIL).await.expect_refusal(401, "invalid_credentials");
     app.db.run("BEGIN; SELECT FROM login_attempts FOR UPDATE").await;

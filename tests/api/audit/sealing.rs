@@ -70,7 +70,7 @@ async fn an_event_that_is_committed_late_is_sealed_late_and_not_skipped() {
 
 #[tokio::test]
 async fn an_outage_is_survived_and_counted() {
-    let app = TestApp::with(&[("audit.seal_ms", "5"), ("database.timeout_ms", "500")]).await;
+    let app = TestApp::with(&[("audit.seal_ms", "5"), ("database.timeout_ms", "2000")]).await;
     let admin = app.admin();
     app.register_john().await;
     sealed(&app.db, 1).await;
@@ -118,7 +118,7 @@ async fn a_replica_that_stops_with_the_head_in_its_hands_does_not_stop_the_rest_
 async fn a_round_that_was_given_up_on_leaves_no_statement_behind() {
     // In this mode, no time limit of the server's ends it.
     let mode = ("database.statement_mode", "unnamed");
-    let app = TestApp::with(&[("audit.seal_ms", "5"), ("database.timeout_ms", "300"), mode]).await;
+    let app = TestApp::with(&[("audit.seal_ms", "5"), ("database.timeout_ms", "1000"), mode]).await;
     let (holder, connection) =
         app.db.url().parse::<tokio_postgres::Config>().unwrap().connect(tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);

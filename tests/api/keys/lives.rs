@@ -139,7 +139,7 @@ async fn the_tokens_of_a_revoked_key_are_refused_everywhere_within_seconds() {
 #[tokio::test]
 async fn the_ring_survives_its_actor_and_the_database() {
     let operator = Operator::new().await;
-    let app = operator.replica_with(&[("database.timeout_ms", "500")]).await;
+    let app = operator.replica_with(&[("database.timeout_ms", "2000")]).await;
     app.register_john().await;
     let added = operator.add_active("es256").await;
     signs(&app, &added).await;
