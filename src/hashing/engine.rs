@@ -120,7 +120,6 @@ impl Drop for Guard {
 
 #[cfg(test)]
 mod tests {
-
     use zeroize::Zeroizing;
 
     use super::*;
