@@ -292,7 +292,7 @@ async fn more_tokens_than_are_remembered_are_all_good() {
     let all: Vec<_> = (0..40_000).map(|n| token_of(&but(&claims, "n", json!(n)))).collect();
     // When they come again, the first are forgotten.
     for token in all.iter().chain(&all) {
-        assert_eq!(tokens.verify(token).unwrap(), user);
+        assert_eq!(tokens.verify(token).unwrap().user, user);
     }
     for n in (0..40_000).step_by(1000) {
         let (header, claims) = (json!({"alg": "HS256", "typ": "JWT"}), but(&claims, "n", json!(n)).to_string());

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jsonwebtoken::Algorithm;
-use rollcall::database::migrations::LATEST;
+use rollcall::features::schema;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -39,7 +39,7 @@ fn steps() -> BTreeMap<i32, (String, String)> {
         })
         .collect();
     assert!(
-        steps.keys().copied().eq(1..=LATEST),
+        steps.keys().copied().eq(1..=schema().latest()),
         "the files of sql are not the steps that the program knows: {steps:?}"
     );
     steps
@@ -96,14 +96,14 @@ async fn tables(db: &TestDatabase) -> BTreeSet<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_any_version_left_still_works() {
-    for version in 1..=LATEST {
+    for version in 1..=schema().latest() {
         println!("from version {version}");
         let db = left_at(version).await;
         let (tables, without) = (tables(&db).await, columns_without_data(&db).await);
         let data = format!("tests/fixtures/upgrades/{version:04}.sql");
         assert!(without.is_empty(), "{data}, or a file before it, needs rows with more than defaults in {without:?}");
         let app = upgraded(db).await;
-        assert_eq!(app.db.value::<i32>("SELECT max(version) FROM rollcall_migrations", &[]).await, LATEST);
+        assert_eq!(app.db.value::<i32>("SELECT max(version) FROM rollcall_migrations", &[]).await, schema().latest());
         for table in tables {
             match table.as_str() {
                 "users" => users_log_in(&app).await,
@@ -203,7 +203,8 @@ fn statements_of_every_version_are_there() {
             next = last + 1;
         }
         assert_eq!(
-            next, LATEST,
+            next,
+            schema().latest(),
             "tests/fixtures/replicas needs the {store} statements of programs that knew version {next}: where they are those \
              of the last file, name that one for {next} as well"
         );
