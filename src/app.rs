@@ -33,8 +33,8 @@ mod running;
 pub mod secret;
 
 pub use error::AppError;
+use features::Features;
 pub use features::Handles;
-use features::{Features, Kit};
 use front::Front;
 use probe::Probe;
 use running::Running;
@@ -109,8 +109,8 @@ impl App {
         migrate(&pool).await?;
         let keyring = tokens::open_keyring(&config, &secret, &pool, &registry).await?;
         let engines = engines.await.map_err(assembly)??;
-        let kit = Kit { keyring, pseudonyms, pool: pool.clone(), engines, registry: registry.clone() };
-        let Features { handles, all } = features::build(kit, &config)?;
+        let kit = features::kit(&config, pool.clone(), &secret, registry.clone())?;
+        let Features { handles, all } = features::build(&kit, keyring, engines)?;
         let Feature { mut endpoints, children, mut reports, readiness } = all;
         if config.server.docs {
             endpoints.extend(docs::endpoints(&endpoints));

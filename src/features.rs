@@ -12,17 +12,34 @@ pub mod tokens;
 
 use std::error::Error;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use secrecy::SecretString;
 
 use crate::actors::{CallError, Child};
 use crate::config::Config;
+use crate::crypto::pseudonym::Pseudonyms;
 use crate::database::migrations::{Migration, Schema};
+use crate::database::statements::Statements;
 use crate::database::{Database, DatabaseError, Pool};
 use crate::http::admin::Readiness;
 use crate::http::endpoint::Endpoint;
 use crate::http::error::Refusal;
 use crate::telemetry::Registry;
+
+/// What features are built from, beside the handles of others.
+pub(crate) struct Kit<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// Connections to the database.
+    pub(crate) pool: Pool,
+    /// How statements are run and counted.
+    pub(crate) statements: Statements,
+    /// Makes pseudonyms of addresses and networks.
+    pub pseudonyms: Arc<Pseudonyms>,
+    /// Where metrics are registered.
+    pub registry: Registry,
+}
 
 /// What a capability is before anything of it is built: constants of its folder.
 #[derive(Debug)]

@@ -7,36 +7,19 @@ use secrecy::SecretString;
 
 use super::{AppError, assembly, secret};
 use crate::config::Config;
-use crate::crypto::pseudonym::Pseudonyms;
 use crate::database;
-use crate::features::accounts::api::{me, register};
+use crate::database::statements::Statements;
 use crate::features::accounts::handle::UserHandle;
 use crate::features::audit::handle::AuditHandle;
-use crate::features::login::api::login as log_in;
 use crate::features::login::handle::AttemptsHandle;
 use crate::features::passwords::handle::HasherHandle;
 use crate::features::tokens::handle::{KeyMetrics, Keyring, TokenHandle};
 use crate::features::tokens::store::KeyStore;
-use crate::features::{Feature, accounts, audit, login, passwords, status, tokens};
+use crate::features::{Feature, Kit, accounts, audit, login, passwords, status, tokens};
 use crate::hashing::engine::Engines;
 use crate::http::docs;
 use crate::http::endpoint::Endpoint;
 use crate::telemetry::{Registry, TelemetryError};
-
-/// What features are built from.
-#[derive(Debug)]
-pub(super) struct Kit {
-    /// Keys of tokens.
-    pub(super) keyring: Keyring,
-    /// Makes pseudonyms.
-    pub(super) pseudonyms: Arc<Pseudonyms>,
-    /// Connections to the database.
-    pub(super) pool: Pool,
-    /// Hash threads.
-    pub(super) engines: Engines,
-    /// Where metrics are registered.
-    pub(super) registry: Registry,
-}
 
 /// The handles of all features, cheap to clone.
 #[derive(Debug, Clone)]
@@ -59,31 +42,30 @@ pub(super) struct Features {
     pub(super) all: Feature,
 }
 
-/// Builds all of them.
-pub(super) fn build(kit: Kit, config: &Config) -> Result<Features, TelemetryError> {
-    let Kit { keyring, pseudonyms, pool, engines, registry } = kit;
-    let statements = &StatementMetrics::register(&registry)?;
-    let (audit, audit_feature) = audit::build(pool.clone(), config, &pseudonyms, &registry)?;
-    let (hasher, passwords) = passwords::build(engines, &config.hashing, &registry)?;
-    let (tokens, tokens_feature) = tokens::build(keyring);
-    let (users, accounts) = accounts::build(pool.clone(), &config.database, &pseudonyms, statements);
-    let (attempts, login) = login::build(pool, config, pseudonyms, (&registry, statements))?;
-    let handles = Handles { users, attempts, hasher, tokens, audit };
-    let mut all = Feature { endpoints: endpoints(&handles), ..Feature::default() };
-    for feature in [accounts, login, passwords, tokens_feature, audit_feature, status::build()] {
+/// Builds all of them, in the order in which they need each other.
+pub(super) fn build(kit: &Kit<'_>, keyring: Keyring, engines: Engines) -> Result<Features, TelemetryError> {
+    let (audit, audit_log) = audit::build(kit)?;
+    let (hasher, passwords) = passwords::build(kit, engines)?;
+    let (tokens, token_keys) = tokens::build(keyring);
+    let (users, accounts) = accounts::build(kit, &hasher, &tokens);
+    let (attempts, login) = login::build(kit, &users, &hasher, &tokens)?;
+    let mut all = status::build();
+    for feature in [accounts, login, passwords, token_keys, audit_log] {
         all.extend(feature);
     }
-    Ok(Features { handles, all })
+    Ok(Features { handles: Handles { users, attempts, hasher, tokens, audit }, all })
 }
 
-/// Those that need several features.
-fn endpoints(handles: &Handles) -> Vec<Endpoint> {
-    let Handles { users, attempts, hasher, tokens, .. } = handles.clone();
-    vec![
-        register::endpoint(register::Parts { users: users.clone(), hasher: hasher.clone() }),
-        log_in::endpoint(log_in::Parts { users: users.clone(), attempts, hasher, tokens: tokens.clone() }),
-        me::endpoint(users, tokens),
-    ]
+/// What they are built from.
+pub(super) fn kit<'a>(
+    config: &'a Config,
+    pool: Pool,
+    secret: &SecretString,
+    registry: Registry,
+) -> Result<Kit<'a>, TelemetryError> {
+    let statements = Statements::new(&config.database, &StatementMetrics::register(&registry)?);
+    let pseudonyms = Arc::new(secret::pseudonyms(config, secret));
+    Ok(Kit { config, pool, statements, pseudonyms, registry })
 }
 
 /// The OpenAPI document of a service that does not run.
@@ -96,13 +78,9 @@ pub fn openapi_json() -> Result<String, AppError> {
     let registry = Registry::new()?;
     let pool = database::unconnected(&config.database)?;
     let store = KeyStore::new(pool.clone(), tokens::KEYS_TIMEOUT);
-    let kit = Kit {
-        keyring: Keyring::of_secret(&no_secret, &config.tokens, store, KeyMetrics::register(&registry)?)?,
-        pseudonyms: Arc::new(secret::pseudonyms(&config, &no_secret)),
-        pool,
-        engines: Engines::start(&config.hashing, passwords::engine_panics(&registry)?)?,
-        registry,
-    };
-    let specs: Vec<_> = build(kit, &config)?.all.endpoints.iter().filter_map(Endpoint::spec).collect();
+    let keyring = Keyring::of_secret(&no_secret, &config.tokens, store, KeyMetrics::register(&registry)?)?;
+    let engines = Engines::start(&config.hashing, passwords::engine_panics(&registry)?)?;
+    let kit = kit(&config, pool, &no_secret, registry)?;
+    let specs: Vec<_> = build(&kit, keyring, engines)?.all.endpoints.iter().filter_map(Endpoint::spec).collect();
     docs::openapi_json(&specs).map_err(assembly)
 }

@@ -9,13 +9,11 @@ pub mod types;
 
 use std::sync::Arc;
 
-use super::{Feature, Manifest};
+use super::{Feature, Kit, Manifest};
 use crate::actors::batcher::Plan;
-use crate::config;
-use crate::crypto::pseudonym::Pseudonyms;
 use crate::database::migrations::Migration;
-use crate::database::statements::Statements;
-use crate::database::{Pool, StatementMetrics};
+use crate::features::passwords::handle::HasherHandle;
+use crate::features::tokens::handle::TokenHandle;
 use handle::{GRACE, UserHandle};
 use store::{AccountsByEmail, Insert, ReplaceHash, Users, UsersById};
 
@@ -32,19 +30,16 @@ pub(super) const MANIFEST: Manifest = Manifest {
 };
 
 /// Builds the handle, and the actor behind it.
-pub(crate) fn build(
-    pool: Pool,
-    config: &config::Database,
-    pseudonyms: &Arc<Pseudonyms>,
-    metrics: &StatementMetrics,
-) -> (UserHandle, Feature) {
-    let users = Users { pool, statements: Statements::new(config, metrics) };
+pub(crate) fn build(kit: &Kit<'_>, hasher: &HasherHandle, tokens: &TokenHandle) -> (UserHandle, Feature) {
+    let config = &kit.config.database;
+    let users = Users { pool: kit.pool.clone(), statements: kit.statements.clone() };
     let mut plan = Plan::new(config.batch_max, config.timeout + GRACE).group(config.read_batches);
     let by_id = plan.add(UsersById(users.clone()));
     let by_email = plan.add(AccountsByEmail(users.clone()));
     let mut plan = plan.group(config.write_batches);
     let inserts = plan.add(Insert(users.clone()));
-    let hashes = plan.add(ReplaceHash(users));
-    let handle = UserHandle { by_id, by_email, inserts, hashes, pseudonyms: Arc::clone(pseudonyms) };
-    (handle, Feature { children: vec![plan.child("user")], ..Feature::default() })
+    let new_hashes = plan.add(ReplaceHash(users));
+    let handle = UserHandle { by_id, by_email, inserts, hashes: new_hashes, pseudonyms: Arc::clone(&kit.pseudonyms) };
+    let endpoints = api::endpoints(&handle, hasher, tokens);
+    (handle, Feature { endpoints, children: vec![plan.child("user")], ..Feature::default() })
 }

@@ -10,14 +10,11 @@ pub mod store;
 
 use std::sync::Arc;
 
-use crate::database::Pool;
 use crate::database::migrations::Migration;
 
-use super::{Feature, Manifest};
+use super::{Feature, Kit, Manifest};
 use crate::actors::Current;
-use crate::config;
-use crate::crypto::pseudonym::Pseudonyms;
-use crate::telemetry::{Registry, TelemetryError};
+use crate::telemetry::TelemetryError;
 use actor::Sealer;
 use handle::AuditHandle;
 use hits::Hits;
@@ -36,18 +33,14 @@ pub(super) const MANIFEST: Manifest = Manifest {
 };
 
 /// Builds the handle, and the actor behind it.
-pub(crate) fn build(
-    pool: Pool,
-    config: &config::Config,
-    pseudonyms: &Arc<Pseudonyms>,
-    registry: &Registry,
-) -> Result<(AuditHandle, Feature), TelemetryError> {
+pub(crate) fn build(kit: &Kit<'_>) -> Result<(AuditHandle, Feature), TelemetryError> {
+    let Kit { config, pool, pseudonyms, registry, .. } = kit;
     let metrics = AuditMetrics::register(registry)?;
     let actor = Current::vacant();
     let hits = Arc::new(Hits::new(config.audit.limit_window, metrics.dropped.clone()));
     let handle = AuditHandle { actor: actor.clone(), hits: Arc::clone(&hits) };
     let sealer = Arc::new(Sealer {
-        pool,
+        pool: pool.clone(),
         hits,
         pseudonyms: Arc::clone(pseudonyms),
         metrics,

@@ -25,15 +25,15 @@ mod waiters;
 use std::sync::Arc;
 
 use crate::database::migrations::Migration;
-use crate::database::{Pool, StatementMetrics};
 
-use super::{Feature, Manifest};
+use super::{Feature, Kit, Manifest};
 use crate::actors::batcher::Plan;
 use crate::config::Config;
-use crate::crypto::pseudonym::Pseudonyms;
-use crate::database::statements::Statements;
+use crate::features::accounts::handle::UserHandle;
+use crate::features::passwords::handle::HasherHandle;
+use crate::features::tokens::handle::TokenHandle;
 use crate::hashing::COMPUTE_TIMEOUT;
-use crate::telemetry::{Registry, TelemetryError};
+use crate::telemetry::TelemetryError;
 use handle::{AttemptsHandle, GRACE};
 use metrics::AttemptMetrics;
 use policy::Rules;
@@ -73,17 +73,17 @@ pub(super) const MANIFEST: Manifest = Manifest {
 
 /// Builds the handle, and the actor behind it.
 pub(crate) fn build(
-    pool: Pool,
-    config: &Config,
-    pseudonyms: Arc<Pseudonyms>,
-    (registry, statements): (&Registry, &StatementMetrics),
+    kit: &Kit<'_>,
+    users: &UserHandle,
+    hasher: &HasherHandle,
+    tokens: &TokenHandle,
 ) -> Result<(AttemptsHandle, Feature), TelemetryError> {
-    let metrics = Arc::new(AttemptMetrics::register(registry)?);
-    let Config { limits, database, hashing, .. } = config;
+    let metrics = Arc::new(AttemptMetrics::register(&kit.registry)?);
+    let Config { limits, database, hashing, .. } = kit.config;
     let (max_wait, timeout) = (hashing.max_wait, database.timeout + GRACE);
     // Longer than anything between an attempt's two statements may take, and both of them.
     let lease = max_wait + COMPUTE_TIMEOUT + 2 * timeout;
-    let statements = Statements::new(database, statements);
+    let (pool, statements) = (kit.pool.clone(), kit.statements.clone());
     let counters = Counters { pool, statements, rules: Rules::new(limits, lease) };
     let mut plan = Plan::new(database.batch_max, timeout).group(STATEMENTS);
     let waiters = Arc::new(Waiters::new(plan.notifier(), Arc::clone(&metrics)));
@@ -98,6 +98,8 @@ pub(crate) fn build(
     }));
     let rows_max = limits.attempts_max;
     plan.every(reap::EVERY, move || Box::pin(reap::reap(counters.clone(), rows_max, Arc::clone(&metrics))));
+    let pseudonyms = Arc::clone(&kit.pseudonyms);
     let handle = AttemptsHandle { waiters, ends, pseudonyms, enabled: limits.enabled, max_wait, timeout };
-    Ok((handle, Feature { children: vec![plan.child("attempts")], ..Feature::default() }))
+    let endpoints = api::endpoints(&handle, users, hasher, tokens);
+    Ok((handle, Feature { endpoints, children: vec![plan.child("attempts")], ..Feature::default() }))
 }

@@ -11,24 +11,20 @@ mod verification;
 
 use std::sync::Arc;
 
-use super::Feature;
+use super::{Feature, Kit};
 use crate::actors::Current;
-use crate::config;
 use crate::hashing::engine::Engines;
 use crate::http::admin::Readiness;
-use crate::telemetry::{Registry, TelemetryError};
+use crate::telemetry::TelemetryError;
 use admission::Admission;
 use handle::HasherHandle;
 use metrics::HashMetrics;
 pub(crate) use metrics::engine_panics;
 
 /// Builds the handle, and the pool behind it.
-pub(crate) fn build(
-    engines: Engines,
-    config: &config::Hashing,
-    registry: &Registry,
-) -> Result<(HasherHandle, Feature), TelemetryError> {
-    let metrics = Arc::new(HashMetrics::register(registry)?);
+pub(crate) fn build(kit: &Kit<'_>, engines: Engines) -> Result<(HasherHandle, Feature), TelemetryError> {
+    let config = &kit.config.hashing;
+    let metrics = Arc::new(HashMetrics::register(&kit.registry)?);
     let factory = Current::vacant();
     let handle = HasherHandle {
         factory: factory.clone(),
