@@ -24,19 +24,19 @@ use super::service::Service;
 use super::tls::Tls;
 use crate::telemetry::{Health, Registry};
 
-/// How long the database may take to say that it is there.
+/// Deadline of a probe of the database.
 const READY_TIMEOUT: Duration = Duration::from_secs(1);
-/// For a scraper to send its request, and between two of them.
+/// Time for a scraper to send a request, counted from its connection or from the request before.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections at once: scrapers and health checks need few.
 const CONNECTIONS_MAX: usize = 64;
-/// With fewer free, new ones have less time for a request: health checks are waiting.
+/// With fewer slots free, new connections have less time for a request, so that health checks get in.
 const CONNECTIONS_SCARCE: usize = 32;
 const HEADER_TIMEOUT_WHEN_SCARCE: Duration = Duration::from_millis(250);
-/// How long what the database said counts for others who ask.
-const PROBE_COUNTS: Duration = Duration::from_millis(250);
+/// How long the result of a probe is used for other requests.
+const PROBE_LIFETIME: Duration = Duration::from_millis(250);
 
-/// A database that can be asked whether it is there.
+/// A database that can be probed.
 pub trait Database: Send + Sync {
     /// Whether it answers, within `limit`.
     fn answers(&self, limit: Duration) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
@@ -44,13 +44,13 @@ pub trait Database: Send + Sync {
 
 /// Whether certain work could be taken now.
 pub struct Readiness {
-    /// Where it is asked: `/readyz/logins`.
+    /// Its path, such as `/readyz/logins`.
     pub path: &'static str,
-    /// What stands in the way.
+    /// Why the work could not be taken now; `None` where it could.
     pub obstacle: Box<dyn Fn() -> Option<&'static str> + Send + Sync>,
 }
 
-/// What the admin listener tells about.
+/// The parts that the admin listener reports on.
 pub struct Admin {
     /// The service, which knows whether it is about to stop.
     pub service: Arc<Service>,
@@ -89,7 +89,7 @@ impl Admin {
             let (admin, is_full) = (&self, slots.are_taken());
             async move {
                 let mut answer = admin.answer(&request).await;
-                // Somebody else may be waiting for the place.
+                // Another connection may be waiting for the slot.
                 if is_full {
                     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
@@ -133,7 +133,7 @@ impl Admin {
         Reply::of_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.registry.render())
     }
 
-    /// Alive unless a part dies more often than restarts make good: then the process is better started anew.
+    /// Alive unless a part keeps dying: a new process is the better start then.
     fn liveness(&self) -> Reply {
         match self.health.failing() {
             None => health(StatusCode::OK, "ok"),
@@ -141,8 +141,8 @@ impl Admin {
         }
     }
 
-    /// Ready for certain work: ready, and without what stands in its way. Apart, because a storm of such work comes over all
-    /// replicas at once, and none of them has to stop serving everything else for it.
+    /// Ready for certain work: ready, and the work has no obstacle. It has paths of its own, because a storm of such
+    /// work reaches all replicas at once, and all of them shall go on serving everything else.
     async fn readiness_for(&self, readiness: &Readiness) -> Reply {
         match (readiness.obstacle)() {
             Some(obstacle) => health(StatusCode::SERVICE_UNAVAILABLE, obstacle),
@@ -158,7 +158,7 @@ impl Admin {
         if let Some(part) = self.health.down() {
             return health(StatusCode::SERVICE_UNAVAILABLE, format!("{part} is being restarted"));
         }
-        // None yet from an ACME authority.
+        // An ACME authority may not have issued one yet.
         if self.tls.as_ref().is_some_and(|tls| !tls.served().has_certificate()) {
             return health(StatusCode::SERVICE_UNAVAILABLE, "no certificate");
         }
@@ -169,11 +169,12 @@ impl Admin {
         }
     }
 
-    /// Asks the database, one at a time, and not again within [`PROBE_COUNTS`]: however many ask, requests keep the pool.
+    /// Probes the database: one probe at a time, and one per [`PROBE_LIFETIME`], so that probes leave the pool to
+    /// requests.
     async fn database_answers(&self) -> bool {
         let mut probe = self.probe.lock().await;
         if let Some((asked, answers)) = *probe
-            && asked.elapsed() < PROBE_COUNTS
+            && asked.elapsed() < PROBE_LIFETIME
         {
             return answers;
         }

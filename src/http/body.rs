@@ -18,8 +18,8 @@ pub use given::{Broken, Given, Secret, Shape};
 pub use rules::{MAX_VALUES, check};
 pub use violation::Violation;
 
-/// How much of a body over the limit is read and thrown away before the refusal, in bodies of the size of the limit: a client
-/// that is still sending would otherwise see a reset instead of the answer.
+/// How much of a body over the limit is read and discarded before the refusal, in multiples of the limit. Without that,
+/// a client that is still sending would see a reset instead of the answer.
 const DISCARDED_BODIES: usize = 16;
 
 /// Why a body can't be used.
@@ -74,7 +74,7 @@ where
 /// Parses a body that keeps the rules of all bodies. A type whose fields are [`Given`] takes every such body.
 ///
 /// # Errors
-/// Those of [`check`].
+/// The errors of [`check`].
 pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BodyError> {
     check(bytes)?;
     serde_json::from_slice(bytes).map_err(|_| BodyError::NotJson)
@@ -84,7 +84,7 @@ async fn collect<B>(mut body: B, declared: usize, max_bytes: usize) -> Result<Ze
 where
     B: Body + Unpin,
 {
-    // Room for all of it at once: growing would leave copies of passwords behind.
+    // Room for the declared length at once: growing would leave copies of passwords behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(declared.clamp(1024, max_bytes)));
     let mut received = 0_usize;
     while let Some(frame) = body.frame().await {

@@ -1,17 +1,16 @@
-//! Who sent a request: the other end of its connection, or whom a trusted proxy there names.
+//! The client of a request: its peer, or the client that a trusted proxy names.
 //!
-//! Every proxy adds the address that it was reached from at the right end of `Forwarded` or `X-Forwarded-For`, and a client
-//! may send either with whatever it likes at the left. So they are read from the right, and only as far as trust goes:
+//! Every proxy appends the address of its own peer to `Forwarded` or `X-Forwarded-For`. A client may send either header
+//! with any content. So the headers are read from the right, and only as far as trust goes:
 //!
 //! 1. A peer that `server.trusted_proxies` does not name is the client; neither header is read.
 //! 2. From the right, hops of trusted proxies are passed over; the first other address is the client.
-//! 3. A hop that tells no address (`unknown`, `_hidden`, nothing, nonsense) ends the reading, and so does the list's left
-//!    end: the trusted proxy that was passed over last is taken for the client.
-//! 4. Where both headers are there, they must lead to the same address. If they don't, one of them is the client's own
-//!    invention, and nothing tells which: the peer is taken for the client.
+//! 3. A hop without an address (`unknown`, `_hidden`, nothing, nonsense) ends the reading, and so does the left end of
+//!    the list: the request then counts for the last trusted proxy.
+//! 4. If both headers are there, they must lead to the same address. Otherwise the client may have made up one of them,
+//!    and the request counts for the peer.
 //!
-//! So no client is ever counted under an address of its own choice, if the proxies add to the header that they find or
-//! replace it.
+//! So no client is counted under an address of its own choice, if the proxies append to the header or replace it.
 
 pub mod forwarded;
 
@@ -34,26 +33,26 @@ pub struct Client {
 }
 
 impl Client {
-    /// Whoever holds the other end of a connection from `peer`.
+    /// The client of a connection from `peer`, without proxies.
     #[must_use]
     pub fn of_peer(peer: IpAddr) -> Self {
         Self { network: Network::of(peer) }
     }
 }
 
-/// The proxies that are trusted to say for whom they pass a request on.
+/// The proxies whose headers are trusted.
 #[derive(Debug, Default)]
 pub struct Proxies {
     trusted: Vec<IpNet>,
-    /// A proxy that is not trusted has been told of in the log.
-    is_told: AtomicBool,
+    /// Whether a proxy that is not trusted has been logged.
+    is_logged: AtomicBool,
 }
 
 impl Proxies {
-    /// Those in these networks.
+    /// Trusts the proxies in these networks.
     #[must_use]
     pub fn new(trusted: Vec<IpNet>) -> Self {
-        Self { trusted, is_told: AtomicBool::new(false) }
+        Self { trusted, is_logged: AtomicBool::new(false) }
     }
 
     /// The sender of a request with `headers` that came over a connection from `peer`.
@@ -65,7 +64,7 @@ impl Proxies {
 
     fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         if !self.trusts(peer) {
-            self.tell_once(peer, headers);
+            self.warn_once(peer, headers);
             return peer;
         }
         let forwarded = self.walk(peer, headers, &FORWARDED, forwarded::hops);
@@ -81,8 +80,8 @@ impl Proxies {
         self.trusted.iter().any(|network| network.contains(&addr))
     }
 
-    /// Where the header `name` leads to from `peer`; `None` without it. Each line is read by itself, so that a quotation
-    /// mark that a client leaves open does not reach into what a proxy wrote.
+    /// The address that the header `name` leads to from `peer`; `None` without the header. Each line is read by itself,
+    /// so that a quotation mark that a client leaves open does not reach into a proxy's line.
     fn walk(&self, peer: IpAddr, headers: &HeaderMap, name: &HeaderName, read: fn(&str) -> Vec<Hop>) -> Option<IpAddr> {
         let mut lines = headers.get_all(name).iter();
         let mut last = peer;
@@ -101,8 +100,9 @@ impl Proxies {
         Some(last)
     }
 
-    /// A proxy on a private network that is not trusted is most likely a setting forgotten: its clients count as one.
-    fn tell_once(&self, peer: IpAddr, headers: &HeaderMap) {
+    /// Logs once that a proxy on a private network is not trusted: most likely a setting was forgotten, and all its
+    /// clients count as one.
+    fn warn_once(&self, peer: IpAddr, headers: &HeaderMap) {
         if !headers.contains_key(X_FORWARDED_FOR) && !headers.contains_key(FORWARDED) {
             return;
         }
@@ -110,7 +110,7 @@ impl Proxies {
             IpAddr::V4(addr) => addr.is_loopback() || addr.is_private(),
             IpAddr::V6(addr) => addr.is_loopback() || addr.is_unique_local(),
         };
-        if is_near && !self.is_told.swap(true, Ordering::Relaxed) {
+        if is_near && !self.is_logged.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "a proxy on a private network is not in server.trusted_proxies: for rate limits, all its clients are one"
             );

@@ -1,8 +1,8 @@
-//! The time, as hyper is told it on HTTP/1 connections.
+//! The clock of HTTP/1 connections: deadlines for hyper without timers.
 //!
-//! hyper sets a timer before each request's head and drops it after, which takes a lock that all threads share. Here nobody
-//! is woken: whoever serves a connection polls it now and then (the `LOOK` of its server), and what is over by then is
-//! found to be over. Timeouts that begin together end apart ([`Spread`]).
+//! hyper sets a timer before each request's head and drops it after, and tokio's timers take a lock that all threads
+//! share. These here wake no task. The server polls each connection once per `LOOK`, and hyper then finds that a
+//! deadline has passed. [`Spread`] keeps timeouts that begin together from ending together.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use hyper::rt::{Sleep, Timer};
 
-/// A timer of hyper's that has to be looked at.
+/// A timer for hyper whose sleeps wake no task.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock;
 
-/// Is over from this instant on.
+/// A sleep that is over when it is polled at this instant or later.
 struct Until(Instant);
 
 impl Timer for Clock {
@@ -38,7 +38,7 @@ impl Future for Until {
 
 impl Sleep for Until {}
 
-/// Parts of a span of time, another one each time and evenly spread: what begins in one moment shall not end in one.
+/// Different parts of a span of time, evenly spread, so that timeouts that begin together do not end together.
 #[derive(Debug)]
 pub(super) struct Spread {
     span: Duration,

@@ -15,9 +15,9 @@ use super::router::Route;
 use crate::config;
 use crate::domain::origin::Origin;
 
-/// What pages may send.
+/// Headers that pages may send.
 const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static("authorization, content-type, x-request-id");
-/// What pages may read beside what every page may.
+/// Headers that pages may read, beside those that every page may.
 const ANSWER_HEADERS: HeaderValue =
     HeaderValue::from_static("ratelimit, ratelimit-policy, retry-after, www-authenticate, x-request-id");
 const ANYBODY: HeaderValue = HeaderValue::from_static("*");
@@ -36,19 +36,18 @@ enum Origins {
     Listed(Vec<HeaderValue>),
 }
 
-/// What one request's answer says of it.
+/// The decision about one request.
 #[derive(Debug, Clone)]
 pub struct Sharing {
     /// Who may read the answer.
     reader: Option<HeaderValue>,
     /// Another origin would have got another answer.
     varies: bool,
-    /// The request asks for leave to send another.
     is_preflight: bool,
 }
 
 impl Cors {
-    /// As `[cors]` has it.
+    /// The policy that `[cors]` configures.
     #[must_use]
     pub fn new(config: &config::Cors) -> Self {
         let value = |origin: &Origin| HeaderValue::try_from(origin.as_str()).ok();
@@ -60,12 +59,12 @@ impl Cors {
         Self { origins, max_age: HeaderValue::from(config.max_age.as_secs()) }
     }
 
-    /// What to say to a request with this head.
+    /// Decides about a request with this head.
     pub(super) fn sharing(&self, head: &Parts) -> Sharing {
         let origin = || head.headers.get(ORIGIN);
         let (reader, varies) = match &self.origins {
             Origins::Nobody => (None, false),
-            // Whoever asks: the answer may be kept for others.
+            // The same answer for every origin, so caches need no `Vary`.
             Origins::Anybody => (Some(ANYBODY), false),
             Origins::Listed(allowed) => (origin().filter(|origin| allowed.contains(origin)).cloned(), true),
         };
@@ -76,7 +75,7 @@ impl Cors {
         Sharing { reader, varies, is_preflight }
     }
 
-    /// Says it on an answer of `route`.
+    /// Adds the headers of the decision to an answer of `route`.
     pub(super) fn write(&self, sharing: Sharing, route: Option<&Route>, headers: &mut HeaderMap) {
         if sharing.varies {
             headers.append(VARY, HeaderValue::from_static("origin"));

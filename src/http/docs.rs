@@ -1,6 +1,6 @@
 //! The API's documents: OpenAPI 3.1 from the code's own types, Swagger UI and ReDoc. All of it is inside the binary.
 //!
-//! The pages name all else relative to themselves, so that they work wherever a proxy puts them.
+//! The pages use relative links, so that they work below any path of a proxy.
 
 pub mod answers;
 pub mod description;
@@ -24,22 +24,22 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SWAGGER_PAGE: &str = include_str!("docs/pages/swagger-ui.html");
 const SWAGGER_START: &str = include_str!("docs/pages/swagger-initializer.js");
 const REDOC_PAGE: &str = include_str!("docs/pages/redoc.html");
-/// What starts ReDoc. The crate's own line leaves a gap of 50 pixels above the menu, for a head that this page lacks.
+/// Starts ReDoc. The crate's own line leaves a gap of 50 pixels above the menu, for a header that this page lacks.
 const REDOC_START: &str =
     "Redoc.init(new URL('openapi.json', document.baseURI).href, {}, document.getElementById('redoc-container'));\n";
-/// The image that ReDoc would fetch for its footer, and so tell others who reads the documents.
+/// The image that ReDoc would fetch for its footer. The fetch would reveal readers to a third party.
 const REDOC_LOGO: &str = "https://cdn.redoc.ly/redoc/logo-mini.svg";
 /// An image without content, which ReDoc leaves out.
 const NO_LOGO: &str = "data:,";
 
-/// What makes a file; it may need the endpoints that are described.
+/// Makes a file, from the described endpoints where it needs them.
 type Source = fn(&[Spec]) -> Result<Bytes, Refusal>;
 
-/// Every file with its path, what metrics call it, its type and what makes it.
+/// Every file: its path, its label in metrics, its content type and its source.
 const FILES: [(&str, &str, &str, Source); 9] = [
     ("/openapi.json", "/openapi.json", "application/json", |specs| openapi(specs).map(Bytes::from)),
     ("/docs", "/docs", HTML, |_| Ok(SWAGGER_PAGE.replace("BASE", "./").into())),
-    // Seen from here, everything is one floor up.
+    // With the slash at the end, relative links start one level deeper.
     ("/docs/", "/docs", HTML, |_| Ok(SWAGGER_PAGE.replace("BASE", "../").into())),
     ("/docs/swagger-initializer.js", "/docs", SCRIPT, |_| Ok(Bytes::from_static(SWAGGER_START.as_bytes()))),
     ("/docs/swagger-ui-bundle.js", "/docs", SCRIPT, |_| vendored("swagger-ui-bundle.js")),
@@ -60,7 +60,7 @@ pub fn endpoints(api: &[Endpoint]) -> Vec<Endpoint> {
     FILES.into_iter().map(endpoint).collect()
 }
 
-/// A document, made and compressed when it is first asked for: a service that nobody reads about keeps its memory.
+/// A document. It is made and compressed at its first request, so that documents that nobody reads take no memory.
 struct Document {
     content_type: &'static str,
     source: Source,
@@ -77,7 +77,7 @@ impl Document {
         if let Some(file) = self.made.get() {
             return Ok(file);
         }
-        // Two who come at once both make it; nobody waits for the other.
+        // Two requests at once both make it; neither waits for the other.
         let file = File::new(self.content_type, (self.source)(&self.specs)?)?;
         Ok(self.made.get_or_init(|| file))
     }
@@ -90,7 +90,7 @@ fn openapi(specs: &[Spec]) -> Result<String, Refusal> {
     })
 }
 
-/// A file of Swagger UI as its makers have it.
+/// A file of Swagger UI, unchanged.
 fn vendored(name: &str) -> Result<Bytes, Refusal> {
     let found = utoipa_swagger_ui::serve(name, Arc::new(utoipa_swagger_ui::Config::from("openapi.json")));
     let found = found.map_err(|error| {

@@ -1,4 +1,4 @@
-//! What an endpoint says of itself: its path and method, its limit class, who may call it, what it reads and answers, and the
+//! An endpoint: its path and method, its limit class, who may call it, the types of its body and reply, and its
 //! handler. Router, limits, metrics and documents are built from the list of all endpoints.
 
 use std::fmt;
@@ -19,7 +19,7 @@ use super::error::Refusal;
 use super::limits::class::Class;
 use super::reply::Reply;
 
-/// What a handler gives.
+/// The future of a handler.
 pub type Answered = Pin<Box<dyn Future<Output = Result<Reply, Refusal>> + Send>>;
 
 /// A request that an endpoint handles.
@@ -27,13 +27,13 @@ pub type Answered = Pin<Box<dyn Future<Output = Result<Reply, Refusal>> + Send>>
 pub struct Call {
     /// Its head.
     pub head: Parts,
-    /// Who sent it.
+    /// Its sender.
     pub client: Client,
     pub(super) parameters: Vec<(String, String)>,
 }
 
 impl Call {
-    /// The part of the path that `{name}` stands for, as it is written there; empty where the path has no such part.
+    /// The part of the path that `{name}` stands for, not decoded; empty where the path has no such part.
     #[must_use]
     pub fn parameter(&self, name: &str) -> &str {
         self.parameters.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
@@ -56,11 +56,11 @@ pub enum Caller {
     User,
 }
 
-/// What a request of an endpoint waits for. Those that wait for password checks are counted apart: waiting for long, they
-/// would keep all others out.
+/// What the requests of an endpoint wait for. Requests that wait for password checks are counted apart, because their
+/// long waits would keep all others out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// The database at most.
+    /// At most the database.
     Light,
     /// Password checks.
     Hashing,
@@ -78,7 +78,7 @@ pub(super) enum Handler {
 pub struct Endpoint {
     pub(super) method: Method,
     pub(super) path: &'static str,
-    /// What metrics and logs call the path.
+    /// Its name in metrics and logs.
     pub(super) label: &'static str,
     pub(super) class: Class,
     pub(super) caller: Caller,
@@ -88,7 +88,7 @@ pub struct Endpoint {
     reads: Option<fn(Description) -> Description>,
 }
 
-/// What the OpenAPI document needs to know of an endpoint.
+/// The part of an endpoint that the OpenAPI document shows.
 #[derive(Debug, Clone)]
 pub struct Spec {
     pub(super) method: Method,
@@ -156,31 +156,31 @@ fn outline(method: Method, path: &'static str, class: Class) -> Outline {
 }
 
 impl Outline {
-    /// Who may call it; anybody, unless this is said.
+    /// Sets who may call it; by default anybody.
     pub fn called_by(mut self, caller: Caller) -> Self {
         self.caller = caller;
         self
     }
 
-    /// What its requests wait for.
+    /// Sets what its requests wait for; by default [`Work::Light`].
     pub fn work(mut self, work: Work) -> Self {
         self.work = work;
         self
     }
 
-    /// What metrics and logs call it, where that is not its path.
+    /// Sets its name in metrics and logs; by default its path.
     pub fn label(mut self, label: &'static str) -> Self {
         self.label = label;
         self
     }
 
-    /// Puts it into the OpenAPI document, which is made when somebody asks for it.
+    /// Adds it to the OpenAPI document. `describe` is called when a client first asks for the document.
     pub fn describe(mut self, describe: fn(Description) -> Description) -> Self {
         self.describe = Some(describe);
         self
     }
 
-    /// The endpoint, with a handler that reads no body. `state` is what it works with.
+    /// Completes the endpoint with a handler that reads no body. `state` is passed to each call.
     pub fn handle<S, F>(self, state: S, handler: fn(Arc<S>, Call) -> F) -> Endpoint
     where
         S: Send + Sync + 'static,
@@ -190,7 +190,7 @@ impl Outline {
         self.with(Handler::Plain(Box::new(move |call| Box::pin(handler(Arc::clone(&state), call)))))
     }
 
-    /// The endpoint, with a handler that reads a JSON object. The document has its type.
+    /// Completes the endpoint with a handler that reads a JSON object. The document shows its type.
     pub fn handle_json<S, B, F>(mut self, state: S, handler: fn(Arc<S>, Call, B) -> F) -> Endpoint
     where
         S: Send + Sync + 'static,
@@ -211,7 +211,7 @@ impl Outline {
 }
 
 impl Endpoint {
-    /// What the OpenAPI document needs to know of it; `None` where it is not in there.
+    /// Its part of the OpenAPI document; `None` where it is not described.
     #[must_use]
     pub fn spec(&self) -> Option<Spec> {
         let Self { method, path, caller, describe, reads, .. } = self;

@@ -1,6 +1,6 @@
 //! Refusals: every answer that is not a success, with its status, its code and its fixed words.
 //!
-//! The only place that knows which error is which status. Clients get fixed text; causes go to the log where they occur.
+//! Clients get fixed text; causes go to the log where they occur.
 
 mod catalogue;
 mod format;
@@ -21,15 +21,15 @@ pub use format::{Detail, ErrorBody, ErrorReply, Format, Problem};
 pub struct Refusal {
     /// HTTP status.
     pub status: StatusCode,
-    /// What programs tell it by.
+    /// Machine-readable code.
     pub code: &'static str,
-    /// What people read.
+    /// Human-readable message.
     pub message: &'static str,
     /// Broken rules, one by one.
     pub details: Vec<Violation>,
-    /// When to try again.
+    /// How long to wait before a retry.
     pub retry_after: Option<Duration>,
-    /// Methods that would do.
+    /// Methods that the path takes.
     pub allow: Option<HeaderValue>,
     /// The rest of the request has not been read, so the connection can't be used again.
     pub close: bool,
@@ -40,7 +40,7 @@ impl Refusal {
         Self { status, code, message, details: Vec::new(), retry_after: None, allow: None, close: false }
     }
 
-    /// The same, with when to try again.
+    /// The same, to be retried after `retry_after`.
     #[must_use]
     pub const fn after(mut self, retry_after: Duration) -> Self {
         self.retry_after = Some(retry_after);
@@ -52,13 +52,13 @@ impl Refusal {
         self
     }
 
-    /// 405 with the methods that would do.
+    /// 405 with the methods that the path takes.
     #[must_use]
     pub fn method_not_allowed(allow: HeaderValue) -> Self {
         Self { allow: Some(allow), ..Self::METHOD_NOT_ALLOWED }
     }
 
-    /// 429 until `retry_after`.
+    /// 429, to be retried after `retry_after`.
     #[must_use]
     pub const fn rate_limited(retry_after: Duration) -> Self {
         Self::RATE_LIMITED.after(retry_after)

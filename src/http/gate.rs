@@ -1,5 +1,5 @@
-//! What every request passes before its route, and what every answer gets on its way out: whose request it is, whether the
-//! limits let it pass, who may read the answer, and what browsers may do with it.
+//! The gate before all routes: it finds a request's client, asks the rate limits, and adds the headers of rate limits
+//! and CORS to the answer.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub(super) struct Visit<'a> {
     gate: &'a Gate,
     route: Option<&'a Route>,
     limit: Option<usize>,
-    /// Who sent it.
+    /// Its sender.
     pub(super) client: Client,
     admission: Admission<'a>,
     sharing: Sharing,
@@ -43,18 +43,18 @@ impl Gate {
         Self { proxies, limits, cors: Cors::new(&config.cors) }
     }
 
-    /// The limits, whose gauges are set before they are read.
+    /// The rate limits.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Asks the limits for a request to the listener that redirects.
+    /// Asks the limits about a request to the redirect.
     pub(super) async fn admit_to_redirect(&self, headers: &HeaderMap, peer: IpAddr) -> Result<(), Refusal> {
         let client = self.proxies.client(peer, headers);
         self.limits.admit(self.limits.position(Class::OTHER), client.network).await.refusal().map_or(Ok(()), Err)
     }
 
-    /// Looks at a request, without asking the limits yet.
+    /// Begins the visit of a request; the limits are not asked yet.
     pub(super) fn receive<'a>(&'a self, head: &Parts, found: Found<'a>, peer: IpAddr) -> Visit<'a> {
         Visit {
             gate: self,
@@ -68,7 +68,7 @@ impl Gate {
 }
 
 impl Visit<'_> {
-    /// Asks the limits; a refusal is why the request may not pass.
+    /// Asks the limits, and returns their refusal.
     pub(super) async fn admit(&mut self) -> Result<(), Refusal> {
         self.admission = self.gate.limits.admit(self.limit, self.client.network).await;
         self.admission.refusal().map_or(Ok(()), Err)
@@ -84,7 +84,7 @@ impl Visit<'_> {
         self.admission.should_log(self.client.network)
     }
 
-    /// What the limit is called that it counts for.
+    /// The name of its limit; empty where it has none.
     pub(super) fn limit_name(&self) -> &'static str {
         self.admission.name().unwrap_or_default()
     }

@@ -2,7 +2,7 @@
 //!
 //! Each class of routes has a token bucket for each network. The buckets are in this process ([`local`]), or, with
 //! `limits.redis_url`, in a Redis that all replicas share ([`shared`]); while it is away, each replica counts alone.
-//! The answers of limited routes say what is left (draft-ietf-httpapi-ratelimit-headers-11).
+//! The answers of limited routes carry the tokens left (draft-ietf-httpapi-ratelimit-headers-11).
 
 pub mod class;
 pub mod local;
@@ -29,22 +29,22 @@ use shared::{Shared, SharedError};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-/// Of one network in one class, the limit's event is told no more often: who hammers would fill the record.
-const NEWS: config::Rate = config::Rate { period: Duration::from_mins(1), burst: NonZeroU32::MIN };
-/// How often buckets that are full again are thrown away. They are as good as none.
+/// The rate of log lines about one site and class: a client that hammers would fill the log.
+const LOG_RATE: config::Rate = config::Rate { period: Duration::from_mins(1), burst: NonZeroU32::MIN };
+/// How often full buckets are dropped. A new bucket is full as well.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// What a bucket says to a request.
+/// A bucket's decision about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// It may pass, and so many more at once.
+    /// The request passes.
     Allowed {
         /// Tokens left.
         remaining: u32,
     },
-    /// It may not, until then.
+    /// The request is refused.
     Refused {
-        /// Until there is a token again.
+        /// Time until the next token.
         retry_after: Duration,
     },
 }
@@ -63,16 +63,16 @@ struct Limit {
     name: &'static str,
     rate: config::Rate,
     buckets: Buckets,
-    /// Of the /56s and /48s that IPv6 networks lie in.
+    /// Buckets of the /56s and /48s around IPv6 networks.
     wide: [Buckets; 2],
-    news: Buckets,
+    logged: Buckets,
     /// `"login";q=240;w=120`
     policy: HeaderValue,
     allowed: Counter,
     refused: Counter,
 }
 
-/// What the limits say to one request, and its answer of them.
+/// The limits' decision about one request.
 #[derive(Debug, Clone, Copy)]
 pub struct Admission<'a> {
     limit: Option<&'a Limit>,
@@ -80,7 +80,7 @@ pub struct Admission<'a> {
 }
 
 impl Limits {
-    /// Those that `[limits]` sets.
+    /// The limits that `[limits]` configures.
     ///
     /// # Errors
     /// [`SharedError`] where `limits.redis_url` can't be used.
@@ -106,18 +106,19 @@ impl Limits {
         self.all.iter().position(|limit| limit.name == class.name)
     }
 
-    /// Takes a token of the limit at `at` for a request from `network`, if there is one. Without a limit there always is.
+    /// Takes a token of the limit at `at` for a request from `network`, if there is one. Without a limit, every request
+    /// passes.
     pub async fn admit(&self, at: Option<usize>, network: Network) -> Admission<'_> {
         let mut admission = self.pending(at);
         let Some(limit) = admission.limit else { return admission };
         let shared = match &self.shared {
-            // Boxed, because hyper keeps room on every connection for the largest answer in the making.
+            // Boxed, because hyper keeps room for the largest future of a handler on every connection.
             Some(shared) if shared.is_there() => Box::pin(shared.take(limit.name, limit.rate, network)).await,
             Some(shared) => shared.pass(),
             None => None,
         };
         let mut decision = shared.unwrap_or_else(|| limit.buckets.take(network));
-        // Whoever has a site's /48 has 65,536 networks, and would have as many buckets.
+        // A site with a /48 has 65,536 networks, and would have as many buckets.
         if let (Decision::Allowed { .. }, Some(around)) = (decision, network.around()) {
             let refusal = limit.wide.iter().zip(around).map(|(buckets, network)| buckets.take(network));
             decision =
@@ -131,19 +132,19 @@ impl Limits {
         admission
     }
 
-    /// What can be said of a request before it was asked about.
+    /// The admission of a request that the limits were not asked about yet.
     pub(super) fn pending(&self, at: Option<usize>) -> Admission<'_> {
         Admission { limit: at.and_then(|at| self.all.get(at)), decision: None }
     }
 
-    /// Looks for Redis once, so that the first requests are counted there already.
+    /// Connects to Redis once, so that the first requests are counted there already.
     pub async fn open(&self) {
         if let Some(shared) = &self.shared {
             shared.open().await;
         }
     }
 
-    /// Throws away what is not needed any more, until dropped.
+    /// Drops full buckets and sets the gauges, until dropped.
     pub async fn sweep(self: Arc<Self>) {
         let mut sweeps = interval(SWEEP);
         loop {
@@ -151,20 +152,20 @@ impl Limits {
             for limit in &self.all {
                 limit.buckets.sweep();
                 limit.wide.iter().for_each(Buckets::sweep);
-                limit.news.sweep();
+                limit.logged.sweep();
             }
             self.report();
         }
     }
 
-    /// Keeps the connection to Redis, until dropped; ends at once where there is none to keep.
+    /// Keeps the connection to Redis, until dropped; ends at once without `limits.redis_url`.
     pub async fn follow_redis(self: Arc<Self>) {
         if let Some(shared) = &self.shared {
             shared.run().await;
         }
     }
 
-    /// Counts requests that had to share a bucket.
+    /// The counter of requests that share a bucket.
     #[must_use]
     pub fn overflows(&self) -> Counter {
         self.metrics.overflows.clone()
@@ -181,7 +182,7 @@ impl Limits {
 
 impl Limit {
     fn new(name: &'static str, rate: config::Rate, keys_max: usize, metrics: &LimitMetrics) -> Self {
-        // In this time an empty bucket fills up.
+        // An empty bucket fills up in this time.
         let window = whole_seconds(rate.period.saturating_mul(rate.burst.get()));
         let policy = HeaderValue::try_from(format!("\"{name}\";q={};w={window}", rate.burst));
         let count = |outcome| metrics.decisions.with_label_values(&[name, outcome]);
@@ -190,7 +191,7 @@ impl Limit {
             rate,
             buckets: Buckets::new(rate, keys_max, metrics.overflows.clone()),
             wide: WIDER.map(|times| Buckets::new(wider(rate, times), keys_max, metrics.overflows.clone())),
-            news: Buckets::new(NEWS, keys_max, metrics.overflows.clone()),
+            logged: Buckets::new(LOG_RATE, keys_max, metrics.overflows.clone()),
             policy: policy.unwrap_or_else(|_| HeaderValue::from_static("")),
             allowed: count("allowed"),
             refused: count("refused"),
@@ -201,12 +202,12 @@ impl Limit {
 impl Admission<'_> {
     /// Whether a refusal to `network` is to be logged: once a minute and site.
     pub(super) fn should_log(&self, network: Network) -> bool {
-        // Of a whole site once: whoever has its /48 could have a line written for each of 65,536 networks.
+        // Once for a whole site: a client with a /48 could cause a line for each of its 65,536 networks.
         let [_, site] = network.around().unwrap_or([network; 2]);
-        self.limit.is_some_and(|limit| matches!(limit.news.take(site), Decision::Allowed { .. }))
+        self.limit.is_some_and(|limit| matches!(limit.logged.take(site), Decision::Allowed { .. }))
     }
 
-    /// What the limit is called, where there is one.
+    /// The name of the limit, where there is one.
     pub(super) fn name(&self) -> Option<&'static str> {
         self.limit.map(|limit| limit.name)
     }
@@ -220,7 +221,7 @@ impl Admission<'_> {
         }
     }
 
-    /// Tells the limit, and what is left of it if it was asked.
+    /// Adds the headers: the limit's policy and, if the limit was asked, the tokens left.
     pub(super) fn write(&self, headers: &mut HeaderMap) {
         let Some(limit) = self.limit else { return };
         headers.insert(RATE_LIMIT_POLICY, limit.policy.clone());
@@ -239,10 +240,10 @@ impl Admission<'_> {
     }
 }
 
-/// How many times the rate of an IPv6 network the /56 and the /48 around it have.
+/// How many times the rate of an IPv6 network applies to the /56 and the /48 around it.
 pub(crate) const WIDER: [u32; 2] = [4, 16];
 
-/// A rate of so many times as much.
+/// `rate`, `times` times as high.
 pub(crate) fn wider(rate: config::Rate, times: u32) -> config::Rate {
     config::Rate {
         period: rate.period / times,

@@ -14,12 +14,12 @@ use tokio::time::sleep;
 use super::metrics::HttpMetrics;
 use super::networks::{self, Networks};
 
-/// More than any system keeps: it bounds that itself (Linux, `net.core.somaxconn`).
+/// More than any system allows: each applies its own bound (Linux, `net.core.somaxconn`).
 const BACKLOG: u32 = 65_535;
-/// Pause where the system has no file descriptor left: trying again at once would spin.
+/// Pause after a failed accept. Without a free file descriptor, a retry at once would spin.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Between two lines that say that connections cannot be accepted.
-const TOLD_EVERY: Duration = Duration::from_secs(10);
+/// Pause between two log lines about connections that cannot be accepted.
+const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// Listens on `addr`, with as many connections in the backlog as the system allows.
 ///
@@ -27,19 +27,19 @@ const TOLD_EVERY: Duration = Duration::from_secs(10);
 /// The system's.
 pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A port that connections of the last process still wait for can be listened on.
+    // Allows a port on which connections of the last process are not over yet.
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;
     socket.listen(BACKLOG)
 }
 
-/// A listener that gives connections.
+/// A listener and the bounds on its connections.
 pub(super) struct Acceptor<'a> {
     pub(super) listener: &'a TcpListener,
     /// Its name in metrics and logs.
     pub(super) name: &'static str,
     pub(super) slots: &'a Slots,
-    /// How many connections each network has; `None`: as many as it likes.
+    /// Connection limits of networks; `None`: no limits.
     pub(super) networks: Option<&'a Arc<Networks>>,
     /// Whether its connections begin with a handshake.
     pub(super) has_handshake: bool,
@@ -49,7 +49,7 @@ pub(super) struct Acceptor<'a> {
 impl Acceptor<'_> {
     /// Accepts connections until dropped, and gives each to `begin`, with its slot.
     pub(super) async fn run(&self, mut begin: impl FnMut(TcpStream, IpAddr, Slot)) {
-        let mut told: Option<Instant> = None;
+        let mut logged: Option<Instant> = None;
         while let Some(slot) = self.slots.take().await {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
@@ -61,15 +61,15 @@ impl Acceptor<'_> {
                     // Answers are written whole; waiting to fill a packet would only delay them.
                     let _ = stream.set_nodelay(true);
                     begin(stream, peer.ip(), Slot { _own: slot, _networks: networks.flatten() });
-                    // Of hundreds that come in one moment, each is begun after what is ready to run.
+                    // Lets ready tasks run before the next connection: hundreds may arrive in one moment.
                     yield_now().await;
                 }
-                Err(error) if is_of_the_client(&error) => {}
+                Err(error) if is_client_gone(&error) => {}
                 Err(error) => {
                     self.metrics.accept_errors.with_label_values(&[self.name]).inc();
-                    if told.is_none_or(|told| told.elapsed() > TOLD_EVERY) {
+                    if logged.is_none_or(|logged| logged.elapsed() > LOG_EVERY) {
                         tracing::error!(listener = self.name, %error, "connections cannot be accepted");
-                        told = Some(Instant::now());
+                        logged = Some(Instant::now());
                     }
                     sleep(PAUSE).await;
                 }
@@ -78,13 +78,13 @@ impl Acceptor<'_> {
     }
 }
 
-/// The slot of one connection, and that among its network's, given back when dropped.
+/// The slot of one connection, and its slot of the network; returned when dropped.
 pub(super) struct Slot {
     _own: OwnedSemaphorePermit,
     _networks: Option<networks::Slot>,
 }
 
-/// The slots of a listener's connections. One is taken before its connection has come.
+/// The slots of a listener's connections. The accept loop takes one before it accepts a connection.
 pub(super) struct Slots {
     free: Arc<Semaphore>,
     /// With fewer free, they are scarce.
@@ -93,7 +93,7 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    /// As many as `count`, which are scarce where fewer than `scarce` are free.
+    /// `count` slots, which are scarce when fewer than `scarce` are free.
     pub(super) fn new(count: usize, scarce: usize) -> Self {
         Self { free: Arc::new(Semaphore::new(count)), scarce, became_scarce: Notify::new() }
     }
@@ -124,8 +124,8 @@ impl Slots {
     }
 }
 
-/// The client left before it was accepted, which is its own affair.
-fn is_of_the_client(error: &io::Error) -> bool {
+/// Whether the client left before its connection was accepted: nothing is wrong with the system then.
+fn is_client_gone(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_waits_hears_when_slots_become_scarce_and_not_before() {
+    async fn a_waiter_is_notified_when_slots_become_scarce_and_not_before() {
         let slots = Slots::new(3, 2);
         let mut heard = Box::pin(slots.became_scarce());
         let _one = slots.take().await;

@@ -2,7 +2,7 @@
 
 use crate::telemetry::{Counter, Counters, Histograms, Level, REQUEST_TIMES, Registry, TelemetryError};
 
-/// What the front end counts.
+/// The metrics of the front end.
 #[derive(Debug)]
 pub struct HttpMetrics {
     /// Requests answered, by route and status.
@@ -11,13 +11,13 @@ pub struct HttpMetrics {
     pub(super) duration: Histograms,
     /// Connections open.
     pub(super) connections: Level,
-    /// Of them, the idle ones.
+    /// Idle connections among them.
     pub(super) connections_idle: Level,
     /// Connections closed at once because their network had too many.
     pub(super) connections_refused: Counter,
     /// Requests that the admin listener has answered, by status.
     pub(super) admin_requests: Counters,
-    /// Times that the system let no connection be accepted, by listener.
+    /// Failed accepts, by listener.
     pub(super) accept_errors: Counters,
 }
 

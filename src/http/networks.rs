@@ -1,4 +1,4 @@
-//! How many connections each network has open and how many handshakes it begins, so that no client takes them all.
+//! Limits of open connections and begun handshakes per network, so that no client takes them all.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -14,31 +14,31 @@ use super::limits::Decision;
 use super::limits::local::Buckets;
 use crate::domain::network::Network;
 
-/// How many times the connections of an IPv6 network the /56 and the /48 around it may have.
+/// How many times the connections of an IPv6 network the /56 and the /48 around it may have together.
 const WIDER: [usize; 2] = [2, 4];
 
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// How many handshakes a network may begin, and the /56 and /48 around an IPv6 one.
+/// Token buckets of handshakes: of a network, and of the /56 and the /48 around an IPv6 one.
 pub type Handshakes = [Buckets; 3];
 
 /// The open connections of every network. An entry goes with its last connection, so there are never more than those.
 #[derive(Debug)]
 pub struct Networks {
-    /// By network and how many times its share counts: the first /64 of a /48 has the same address.
+    /// Keyed by network and multiple of the share, because the first /64 of a /48 has the same address.
     open: Mutex<HashMap<(Network, usize), usize>>,
     max_each: usize,
-    /// How many TLS handshakes a network may begin: each costs a signature, and the client nothing.
+    /// Limits of TLS handshakes: each costs a signature, and the client nothing.
     handshakes: Option<Handshakes>,
-    /// Proxies, each of which has as many connections as it has clients.
+    /// Proxies, whose connections are not limited: each carries many clients.
     proxies: Vec<IpNet>,
 }
 
-/// One connection's slot among its network's, given back when dropped.
+/// One connection's slot of its network, returned when dropped.
 #[derive(Debug)]
 pub struct Slot {
     networks: Arc<Networks>,
-    /// `None` for a proxy's, which are not counted.
+    /// `None` for connections of a proxy, which are not counted.
     network: Option<Network>,
 }
 
@@ -50,8 +50,8 @@ impl Networks {
         Arc::new(Self { open: Mutex::default(), max_each, handshakes, proxies })
     }
 
-    /// A slot for a connection from `peer`; `None` where its network has taken all of its own, or where one more handshake,
-    /// which the connection begins if `has_handshake`, is too many.
+    /// A slot for a connection from `peer`, which begins a handshake if `has_handshake`. `None` where its network has
+    /// no slot left, or may begin no more handshakes.
     #[must_use]
     pub fn enter(self: &Arc<Self>, peer: IpAddr, has_handshake: bool) -> Option<Slot> {
         let peer = peer.to_canonical();
@@ -78,7 +78,7 @@ impl Networks {
         takes(own, network) && wide.iter().zip(around).all(|(buckets, network)| takes(buckets, network))
     }
 
-    /// Forgets networks that have begun no handshake lately, until dropped.
+    /// Drops full buckets of handshakes, until dropped.
     pub async fn sweep(self: Arc<Self>) {
         let mut sweeps = interval(SWEEP);
         loop {
@@ -88,7 +88,8 @@ impl Networks {
     }
 }
 
-/// What a network's connection counts for: itself, and the wider ones around it, each with how many times its share.
+/// The networks that a connection counts for: its own and the wider ones around it, each with its multiple of the
+/// share.
 fn counted(network: Network) -> impl Iterator<Item = (Network, usize)> {
     let around = network.around().into_iter().flat_map(|around| around.into_iter().zip(WIDER));
     iter::once((network, 1)).chain(around)

@@ -29,14 +29,14 @@ use crate::config;
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
 const HTTPS_PORT: u16 = 443;
 
-/// What it takes to send clients to HTTPS.
+/// The redirect of clients to HTTPS.
 #[derive(Debug)]
 pub struct Redirect {
-    /// What counts, logs and names requests.
+    /// Its gate, metrics and request ids are shared with HTTPS.
     pub service: Arc<Service>,
-    /// Whose challenges are answered.
+    /// The challenges to answer.
     pub tls: Arc<Tls>,
-    /// Who has how many connections, those of HTTPS included.
+    /// Connection limits of networks, shared with HTTPS.
     pub networks: Option<Arc<Networks>>,
     /// The port of HTTPS, as clients reach it.
     pub port: u16,
@@ -90,10 +90,10 @@ impl Redirect {
         let id = self.service.next_id();
         let status = reply.status;
         self.service.metrics().requests.with_label_values(&[route, status.as_str()]).inc();
-        // Costs next to nothing to ask for, and is counted.
+        // At debug level: such requests are cheap, and lines would fill the log. The metrics count each.
         tracing::debug!(route, status = status.as_u16(), request_id = id.to_str().unwrap_or_default(), "request");
         reply.headers.insert(REQUEST_ID, id);
-        // A body that nobody reads would be taken for the next request.
+        // An unread body would be taken for the next request.
         if self.service.is_draining() || !request.body().is_end_stream() {
             reply.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -111,14 +111,14 @@ impl Redirect {
     }
 }
 
-fn send_to(place: HeaderValue) -> Reply {
+fn send_to(location: HeaderValue) -> Reply {
     let mut reply = Reply::new(StatusCode::PERMANENT_REDIRECT, Bytes::new());
-    reply.headers.insert(LOCATION, place);
+    reply.headers.insert(LOCATION, location);
     reply
 }
 
-/// What was asked for, by HTTPS; `None` where the request does not say well of which host. Only the request itself counts:
-/// what a proxy says of an earlier one may be the client's own invention.
+/// The same URL by HTTPS; `None` unless the request names one valid host. Headers of proxies are ignored, because a
+/// client may have made them up.
 fn target<B>(request: &Request<B>, port: u16) -> Option<HeaderValue> {
     if request.method() == Method::CONNECT {
         return None;
@@ -126,7 +126,8 @@ fn target<B>(request: &Request<B>, port: u16) -> Option<HeaderValue> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let host = hosts.next().filter(|_| hosts.next().is_none())?;
     let asked = Authority::try_from(host.as_bytes()).ok()?;
-    // A whole URI goes before the header (RFC 9112, section 3.2.2). Where it names another host, one of both is not meant.
+    // An absolute URI takes precedence over the header (RFC 9112, section 3.2.2). If they differ, it is unclear which
+    // of them is meant.
     if request.uri().authority().is_some_and(|authority| *authority != asked) {
         return None;
     }
@@ -138,11 +139,11 @@ fn target<B>(request: &Request<B>, port: u16) -> Option<HeaderValue> {
     }
     let rest = request.uri().path_and_query().map_or("/", |rest| rest.as_str());
     let rest = if rest.starts_with('/') { rest } else { "/" };
-    let place = match port {
+    let location = match port {
         HTTPS_PORT => format!("https://{host}{rest}"),
         port => format!("https://{host}:{port}{rest}"),
     };
-    HeaderValue::try_from(place).ok()
+    HeaderValue::try_from(location).ok()
 }
 
 /// A name, an IPv4 address, or an IPv6 address in brackets.

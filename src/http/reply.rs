@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::error::Refusal;
 use super::security;
 
-/// Room that most bodies need no more than.
+/// Enough room for most bodies.
 const BODY_BYTES: usize = 256;
 
 /// An answer on its way out.
@@ -23,7 +23,7 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// Body.
     pub body: Bytes,
-    /// Whose request it answers, where that is known: for the log.
+    /// The user whose request it answers, where that is known: for the log.
     pub user: Option<Uuid>,
 }
 
@@ -68,7 +68,7 @@ impl Reply {
         let mut response = Response::new(Full::new(if is_head { Bytes::new() } else { self.body }));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
-        // hyper tells the length of a body that is sent. 204 has none and may not say how long it would be; 304 may only
+        // hyper sets the length of a body that is sent. 204 has none and may not say how long it would be; 304 may only
         // repeat what 200 would (RFC 9110, section 8.6).
         if is_head && ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&self.status) {
             response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -77,13 +77,14 @@ impl Reply {
     }
 }
 
-/// `success` of an answer that is one: never false, so that generated clients tell the two envelopes apart by it.
+/// Schema of `success` in an answer that is one: never false, so that generated clients distinguish the two envelopes
+/// by it.
 #[must_use]
 pub fn always_true() -> Object {
     always(true)
 }
 
-/// `success` of a refusal.
+/// Schema of `success` in a refusal.
 #[must_use]
 pub fn always_false() -> Object {
     always(false)

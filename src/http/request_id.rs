@@ -10,7 +10,7 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// Longest id that a client may choose: tokens are longer, so none lands in the log by mistake.
 const REQUEST_ID_MAX: usize = 64;
 
-/// Ids that no two requests share, of any two processes: random bits of the process and a count, sixteen digits each.
+/// Ids that are unique, also across processes: random bits of the process and a count, sixteen digits each.
 #[derive(Debug)]
 pub(super) struct RequestIds {
     process: u64,

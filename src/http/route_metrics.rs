@@ -1,7 +1,7 @@
 //! Answers counted by route and status.
 //!
-//! The metrics find a series by hashing its labels under a lock. Those that nearly all requests count in are kept here
-//! instead, from the first of them on: a series that nothing was counted in is not there.
+//! Finding a series hashes its labels under a lock. The series of nearly all requests are therefore kept here. Each is
+//! created at its first use, so that unused ones are not exported.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -12,10 +12,10 @@ use super::metrics::HttpMetrics;
 use super::router::{Route, Router};
 use crate::telemetry::{Counter, Histogram};
 
-/// What requests without a route are counted under.
+/// Label of requests without a route.
 const UNKNOWN: &str = "unknown";
 
-/// Where the service counts its answers.
+/// Counts the answers of the service.
 #[derive(Debug)]
 pub(super) struct RouteMetrics {
     metrics: Arc<HttpMetrics>,
@@ -34,7 +34,7 @@ impl RouteMetrics {
         Self { metrics, routes: std::iter::repeat_with(Series::default).take(router.series()).collect() }
     }
 
-    /// Counts one answer; gives the name that it was counted under.
+    /// Counts one answer; returns its label.
     pub(super) fn count(&self, route: Option<&Route>, status: StatusCode, took: Duration) -> &'static str {
         let path = route.map_or(UNKNOWN, |route| route.label);
         let answers = || self.metrics.requests.with_label_values(&[path, status.as_str()]);

@@ -22,37 +22,37 @@ pub struct Router {
 /// A path with all its endpoints.
 #[derive(Debug)]
 pub(super) struct Route {
-    /// What metrics and logs call it: without what varies in it, which may be anything.
+    /// Its name in metrics and logs, with parameters in braces: their values may be anything.
     pub(super) label: &'static str,
-    /// Where its requests are counted.
+    /// The index of its series of metrics.
     pub(super) series: usize,
     /// The methods that it takes, as `Allow` has them.
     pub(super) allow: HeaderValue,
     endpoints: Vec<usize>,
 }
 
-/// Why endpoints make no router: a mistake in the program.
+/// Why endpoints make no router: a programming error.
 #[derive(Debug, Error)]
 pub enum RouterError {
-    /// Two paths that one request could mean.
+    /// Two paths that match the same request.
     #[error("{0}")]
     Paths(#[from] matchit::InsertError),
     /// Two endpoints with one path and method.
     #[error("two endpoints for {0} {1}")]
     Twice(Method, &'static str),
-    /// A method that is no header's text.
+    /// A method that is not valid in a header.
     #[error("{0}")]
     Method(#[from] hyper::header::InvalidHeaderValue),
 }
 
-/// What a request leads to.
+/// The path and the endpoint of a request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Found<'a> {
     /// Its path, where there is one.
     pub(super) route: Option<&'a Route>,
     /// The endpoint, where the path takes the method.
     pub(super) endpoint: Option<&'a Endpoint>,
-    /// The limit that it counts for: what a path does not take costs nothing that the path would.
+    /// The limit that it counts for: the endpoint's, or that of all other requests.
     pub(super) limit: Option<usize>,
 }
 
@@ -88,7 +88,7 @@ impl Router {
         Ok(Self { paths, endpoints, limits, other: of_class(Class::OTHER) })
     }
 
-    /// How many series of metrics routes have at most.
+    /// Number of series of metrics that routes have at most.
     pub(super) fn series(&self) -> usize {
         self.endpoints.len()
     }
@@ -104,7 +104,7 @@ impl Router {
         Found { route, endpoint: at.and_then(|at| self.endpoints.get(at)), limit }
     }
 
-    /// What stands in `path` for the parameters of its route.
+    /// The parameters in `path`, not decoded.
     pub(super) fn parameters(&self, path: &str) -> Vec<(String, String)> {
         let Ok(found) = self.paths.at(path) else { return Vec::new() };
         found.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()

@@ -1,4 +1,4 @@
-//! What every answer tells browsers, whoever made it, so that none of them is ever taken for more than it is.
+//! The security headers of every answer.
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
@@ -13,8 +13,8 @@ use super::request_id::REQUEST_ID;
 /// Nothing in an answer is to be loaded, run or shown in a frame. The pages of the documents have a policy of their own.
 const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 
-/// What every answer carries, but for a header that it has set itself. There is no cross-origin-opener-policy: no page here
-/// opens another, and browsers complain of one that comes without TLS.
+/// Headers of every answer that does not set them itself. There is no cross-origin-opener-policy: no page here opens
+/// another, and browsers complain of one that comes without TLS.
 static COMMON: [(HeaderName, HeaderValue); 5] = [
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
@@ -24,19 +24,19 @@ static COMMON: [(HeaderName, HeaderValue); 5] = [
 ];
 
 static HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| COMMON.iter().cloned().collect());
-/// No cache may keep JSON that does not say otherwise: it is about one person. The id is put in place with each answer.
+/// By default no cache may keep JSON, because it is about one person. Each answer puts its own id in place.
 static JSON_HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
     let own = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store"), (REQUEST_ID, "-")];
     let own = own.map(|(name, value)| (name, HeaderValue::from_static(value)));
     COMMON.iter().cloned().chain(own).collect()
 });
 
-/// What an answer begins with. A copy of what is there costs a third of putting it together.
+/// The headers of a new answer. A copy costs a third of building the map.
 pub(super) fn headers() -> HeaderMap {
     HEADERS.clone()
 }
 
-/// What an answer in JSON begins with.
+/// The headers of a new answer in JSON.
 pub(super) fn json_headers() -> HeaderMap {
     JSON_HEADERS.clone()
 }

@@ -1,15 +1,15 @@
-//! How much of an answer the system takes before its client reads.
+//! A bound on the unsent bytes that the system holds for each connection.
 
 use tokio::net::TcpListener;
 
-/// Of what a client has not made room for, so much may lie with the system, in bytes. Linux alone would take megabytes for
-/// each client that never reads, in one call that keeps everyone else waiting, and its memory is not in the process's own.
-/// What is on its way to a client that reads is not counted, so that no connection is slower for it.
+/// Unsent bytes that the system may hold for each connection. By default Linux takes megabytes for a client that never
+/// reads: in one call that keeps all others waiting, and outside the process's own memory. Bytes on their way to a
+/// client that reads do not count, so no connection is slower for it.
 #[cfg(target_os = "linux")]
 const UNSENT: u32 = 128 * 1024;
 
-/// Bounds what is kept unsent on every connection of `listener`: they begin with its options. Where the system has no such
-/// bound, that of the send buffer remains.
+/// Bounds the unsent bytes of every connection of `listener`, which inherit its options. A system without this option
+/// keeps the bound of its send buffer.
 #[cfg(target_os = "linux")]
 pub(super) fn bound(listener: &TcpListener) {
     if let Err(error) = socket2::SockRef::from(listener).set_tcp_notsent_lowat(UNSENT) {

@@ -1,11 +1,11 @@
 //! Connections: accepted within a limit, served by hyper within its timeouts, drained when the service stops.
 //!
 //! A connection's life alternates between two states. While requests come, hyper serves it. When none has come for
-//! `LOOK`, hyper's buffers and state (some 30 KB) are dropped and only the stream is kept, until its next byte: ten
-//! thousand clients that keep a connection each and say little cost what their sockets cost.
+//! `LOOK`, hyper's buffers and state (some 30 KB) are dropped and only the stream is kept, until its next byte. Ten
+//! thousand mostly silent clients then cost what their sockets cost.
 //!
-//! What is served is any `AsyncRead + AsyncWrite`: a TCP stream, or TLS over one. The connection closes at once where its
-//! network has too many already.
+//! A stream is any `AsyncRead + AsyncWrite`: TCP, or TLS over it. A connection closes at once where its network has too
+//! many already.
 
 mod http1;
 mod http2;
@@ -34,30 +34,30 @@ use super::wire::{self, Opening, Spoken, Wire};
 use crate::config;
 use crate::telemetry::Part;
 
-/// From the decision to stop until idle connections are closed. In this time every answer asks its client to close, so
-/// that no client's next request meets a closed connection; those that came by then are answered.
+/// Time from the decision to stop until idle connections are closed. In this time every answer asks its client to
+/// close, so that no client's next request meets a closed connection. Requests that arrive by then are answered.
 const LINGER: Duration = Duration::from_millis(300);
-/// How often a served connection is looked at: one that was silent from one look to the next is idle, and one whose header
-/// timeout is over is found to be late.
+/// How often an HTTP/1 connection is checked. One that was silent between two checks is idle; a header timeout that has
+/// passed is noticed at a check.
 const LOOK: Duration = Duration::from_millis(250);
-/// For the last bytes to a client that is about to be left.
+/// Time for the last bytes to a client before its connection closes.
 const FAREWELL: Duration = Duration::from_millis(500);
-/// Of all places for connections, the part that is kept from running out.
+/// Slots are scarce when fewer than one in so many are free.
 const SCARCE_PART: usize = 10;
-/// How long a connection may be idle while fewer are free.
+/// How long a connection may be idle while slots are scarce.
 const IDLE_WHEN_SCARCE: Duration = Duration::from_secs(1);
 
-/// What stands between the listener and the service.
+/// The parts between the listener and the service.
 #[derive(Debug, Clone)]
 pub struct Entrance {
-    /// What encrypts; `None`: plain HTTP.
+    /// TLS; `None`: plain HTTP.
     pub tls: Option<Arc<Tls>>,
-    /// How many connections each network has; `None`: as many as it likes.
+    /// Connection limits of networks; `None`: no limits.
     pub networks: Option<Arc<Networks>>,
 }
 
-/// Serves connections of `listener` until `stop` fires, then drains them: `drain_timeout` at the most. The loop that accepts
-/// them is `accepting`.
+/// Serves connections of `listener` until `stop` fires, then drains them: `drain_timeout` at the most. `accepting` is
+/// the accept loop's entry in the health of the process.
 pub async fn serve(
     listener: TcpListener,
     entrance: Entrance,
@@ -88,13 +88,13 @@ struct Connections {
     service: Arc<Service>,
     entrance: Entrance,
     http1: hyper_http1::Builder,
-    /// For when few places are free: less time for a request's head.
+    /// While slots are scarce: less time for a request's head.
     http1_hurried: hyper_http1::Builder,
     http2: http2::Builder,
     /// Where they are scarce, idle connections are closed early.
     slots: Slots,
-    /// Parts of `LOOK`: hundreds of connections that come in one moment would otherwise be left in one, and keep everyone else
-    /// waiting.
+    /// Spreads checks over `LOOK`: hundreds of connections that arrive in one moment would otherwise become idle in one
+    /// moment, and keep all others waiting.
     spread: Spread,
     header_timeout: Duration,
     drain_timeout: Duration,
@@ -141,18 +141,18 @@ impl Connections {
         connections.inc();
         let served = match &self.entrance.tls {
             None => self.serve(stream, Spoken::Either, peer).await,
-            // Boxed, because the larger of both would be kept for either.
+            // Boxed, because the future has room for the larger of both.
             Some(tls) => Box::pin(self.serve_tls(tls, stream, peer)).await,
         };
         if let Err(error) = served {
             tracing::debug!(%error, "a connection ended early");
         }
-        // Whoever sees the connection gone finds its place free.
+        // Freed before the gauge sinks, so that the slot is free once the metrics show the connection as closed.
         drop(slot);
         connections.dec();
     }
 
-    /// Serves one connection that is to be encrypted.
+    /// Serves one connection over TLS.
     async fn serve_tls(&self, tls: &Tls, stream: TcpStream, peer: IpAddr) -> Result<(), hyper::Error> {
         let agreed = tokio::select! {
             agreed = Box::pin(tls.handshake(stream)) => agreed,
@@ -169,17 +169,17 @@ impl Connections {
         Ok(())
     }
 
-    /// Says what is wrong to a client that would not understand TLS.
+    /// Refuses a client that speaks plain HTTP, in plain HTTP.
     async fn refuse_plain_http(&self, mut stream: TcpStream) {
-        let said = timeout(FAREWELL, async {
+        let refused = timeout(FAREWELL, async {
             stream.write_all(&wire::not_tls(&self.service)).await?;
             stream.shutdown().await?;
-            // Closed with something unread, the connection would be reset and the answer lost.
+            // Closing it with unread bytes would reset the connection and lose the answer.
             let mut rest = [0; 1024];
             while stream.read(&mut rest).await? > 0 {}
             Ok::<_, io::Error>(())
         });
-        if !matches!(said.await, Ok(Ok(()))) {
+        if !matches!(refused.await, Ok(Ok(()))) {
             tracing::debug!("a client of plain HTTP left early");
         }
     }
@@ -199,7 +199,7 @@ impl Connections {
                 Some(Opening::Http1) => {}
                 Some(Opening::Http2) => return Box::pin(self.serve_http2(wire, peer)).await,
                 Some(Opening::End) | None => {
-                    // TLS says that it ends, so that nobody can cut it off unseen.
+                    // TLS sends its closing alert, so that the client does not mistake this for a cut connection.
                     let _ = timeout(FAREWELL, wire.shutdown()).await;
                     return Ok(());
                 }
@@ -211,11 +211,11 @@ impl Connections {
         }
     }
 
-    /// What the connection begins with; `None` where it is to be closed. hyper has no timeout of its own while it waits for the
-    /// first bytes. Where places are about to run out, whoever takes them and says nothing leaves soon, so that others get in.
+    /// Waits for the first bytes; `None` where the connection is to be closed. hyper has no timeout of its own for
+    /// them. While slots are scarce, silent connections are closed early, so that others get in.
     async fn opening<S: AsyncRead + Unpin>(&self, wire: &mut Wire<S>) -> Option<Opening> {
         let spread = self.spread.next();
-        // Made before the look: a notification between the two is not missed.
+        // Made before the check, so that a notification between the two is not missed.
         let became_scarce = self.slots.became_scarce();
         let mut became_scarce = pin!(became_scarce);
         let mut is_hurried = self.slots.are_scarce();

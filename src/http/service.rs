@@ -29,13 +29,13 @@ use crate::config::https::Https;
 use crate::domain::network::Network;
 use head::{format_of, is_known, is_well_framed, size_of};
 
-/// Keeps what the rate limits refuse.
+/// Records refusals by the rate limits.
 pub trait Record: fmt::Debug + Send + Sync {
-    /// A network was over the limit of this name.
+    /// Records that a network was over the limit of this name.
     fn limit_hit(&self, limit: &'static str, network: Network);
 }
 
-/// What answers requests.
+/// Answers requests.
 #[derive(Debug)]
 pub struct Service {
     gate: Gate,
@@ -46,19 +46,19 @@ pub struct Service {
     header_max_bytes: usize,
     body_max_bytes: usize,
     body_timeout: Duration,
-    /// What browsers are told of HTTPS, where it is spoken.
+    /// The HSTS header, where HTTPS is served.
     transport_security: Option<HeaderValue>,
     write_timeout: Duration,
     ids: RequestIds,
     draining: AtomicBool,
     in_flight: AtomicUsize,
-    /// Requests that wait for password checks, apart: waiting for a long time, they would keep all others out.
+    /// Requests that wait for password checks, counted apart: their long waits would keep all others out.
     hashing_in_flight: AtomicUsize,
     max_in_flight: usize,
 }
 
 impl Service {
-    /// A service of these endpoints, behind this gate. `record` keeps what the rate limits refuse.
+    /// A service of these endpoints, behind this gate. `record` records refusals by the rate limits.
     #[must_use]
     pub fn new(
         router: Router,
@@ -111,7 +111,7 @@ impl Service {
         self.transport_security.as_ref()
     }
 
-    /// For a client to read what it has asked for.
+    /// How long a client may take to read an answer.
     pub(super) fn write_timeout(&self) -> Duration {
         self.write_timeout
     }
@@ -120,7 +120,7 @@ impl Service {
         self.ids.next()
     }
 
-    /// Answers one request, whatever it is, that came over a connection from `peer`.
+    /// Answers one request from `peer`. Every request gets an answer.
     pub async fn answer<B: Body + Unpin>(&self, request: Request<B>, peer: IpAddr) -> Response<Full<Bytes>> {
         let started = Instant::now();
         let (head, body) = request.into_parts();
@@ -128,8 +128,8 @@ impl Service {
         let id = self.ids.of(&head.headers);
         let format = format_of(&head.headers);
         let found = self.router.find(&method, head.uri.path());
-        // hyper drops a Content-Length beside it, and whoever stands before the service may have read the request by that:
-        // what follows would be a request to one of both, and a body to the other (RFC 9112, section 6.1).
+        // hyper drops a Content-Length beside Transfer-Encoding, but a proxy in front may have framed the request by
+        // it. The two would then disagree about where the next request begins (RFC 9112, section 6.1).
         let is_in_chunks = head.headers.contains_key(TRANSFER_ENCODING);
         let is_framed = version != Version::HTTP_11 || is_well_framed(&head.headers);
         let mut visit = self.gate.receive(&head, found, peer);
@@ -142,7 +142,7 @@ impl Service {
         if (is_in_chunks || !is_framed || self.is_draining()) && version <= Version::HTTP_11 {
             reply.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        // A line for each would fill the disk of whoever is flooded.
+        // A line for each would let a flood fill the disk.
         let is_over_limit = visit.is_refused();
         if is_over_limit || !is_framed {
             self.route_metrics.count(found.route, reply.status, started.elapsed());
@@ -201,10 +201,10 @@ impl Service {
                 handle(self.call(endpoint, head, client)).await
             }
             Handler::WithBody(handle) => {
-                // Boxed, because hyper keeps room on every connection for the largest answer in the making.
+                // Boxed, because hyper keeps room for the largest future of a handler on every connection.
                 let body = body::receive(&head.headers, body, self.body_max_bytes, self.body_timeout);
                 let bytes = Box::pin(body).await?;
-                // It counts when its body has come: who sends none would keep others out.
+                // It counts only once its body has arrived: clients that send none would keep others out.
                 let _inside = self.enter(all)?;
                 handle(self.call(endpoint, head, client), bytes)?.await
             }
@@ -222,11 +222,11 @@ impl Service {
         if inside.count > self.max_in_flight { Err(Refusal::OVERLOADED) } else { Ok(inside) }
     }
 
-    /// The route's path stands for the request's, which may hold anything, addresses and tokens among it.
+    /// Counts and logs one answer. The route's label stands for the path, which may hold addresses and tokens.
     fn log(&self, route: Option<&Route>, method: &Method, reply: &Reply, took: Duration, id: &HeaderValue) {
         let path = self.route_metrics.count(route, reply.status, took);
         tracing::info!(
-            // Extension methods are as long as a client likes, and may say anything.
+            // A client chooses length and text of an extension method.
             method = if is_known(method) { method.as_str() } else { "other" },
             route = path,
             status = reply.status.as_u16(),
@@ -242,7 +242,7 @@ impl Service {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OverLimit;
 
-/// Refusals by a rate limit on one connection; then it is closed.
+/// Refusals by a rate limit on one connection, after which it is closed.
 const RATE_REFUSALS_MAX: u32 = 200;
 
 /// The refusals by a rate limit on one connection.
@@ -250,17 +250,17 @@ const RATE_REFUSALS_MAX: u32 = 200;
 pub(super) struct RateRefusals(AtomicU32);
 
 impl RateRefusals {
-    /// Counts an answer; tells whether its connection has had enough refusals.
+    /// Counts an answer; returns whether its connection has had enough refusals.
     pub(super) fn are_too_many_with<B>(&self, response: &Response<B>) -> bool {
         response.extensions().get::<OverLimit>().is_some()
             && self.0.fetch_add(1, Ordering::Relaxed) >= RATE_REFUSALS_MAX
     }
 }
 
-/// A request that is being answered. Its client may go at any await, so leaving is for drop.
+/// A request that is being answered. It counts until it is dropped, because its client may leave at any await.
 struct InFlight<'a> {
     all: &'a AtomicUsize,
-    /// With this one.
+    /// Requests inside, with this one.
     count: usize,
 }
 
@@ -282,7 +282,7 @@ fn options(route: &Route) -> Reply {
     reply
 }
 
-/// RFC 6797; over plain HTTP it says nothing (section 7.2).
+/// The HSTS header (RFC 6797), which plain HTTP must not send (section 7.2).
 fn transport_security(config: &Https) -> Option<HeaderValue> {
     config.certificate.as_ref()?;
     HeaderValue::try_from(format!("max-age={}", config.hsts_max_age?.as_secs())).ok()

@@ -1,7 +1,7 @@
 //! TLS below HTTP: a handshake within its time, whose ALPN decides which HTTP is spoken, with a certificate that may change.
 //!
-//! TLS 1.2 and 1.3, the cipher suites and the session resumption that rustls has by default. The certificate comes from
-//! `files`, or from an authority by `acme`; `served` is what new connections are shown.
+//! TLS 1.2 and 1.3, with the cipher suites and the session resumption that rustls has by default. The certificate comes
+//! from `files`, or from an authority by `acme`; `served` holds it for new connections.
 
 use std::io;
 use std::path::Path;
@@ -42,7 +42,7 @@ pub enum TlsError {
     /// The files of certificate and key.
     #[error(transparent)]
     Files(#[from] PairError),
-    /// The way to an ACME authority.
+    /// The ACME authority's client.
     #[error(transparent)]
     Acme(#[from] AcmeError),
     /// The library refuses.
@@ -55,17 +55,17 @@ pub enum TlsError {
 pub(super) enum HandshakeError {
     /// It took too long.
     TimedOut,
-    /// The client speaks plain HTTP; it may be told so.
+    /// The client speaks plain HTTP, and can be refused in it.
     PlainHttp(TcpStream),
     /// It was an authority's challenge, which ends here.
     Challenge,
-    /// The client left without a word, as those do who only look whether somebody listens.
+    /// The client left without a byte, as port checks do.
     Left,
     /// It broke.
     Failed(io::Error),
 }
 
-/// What makes HTTPS connections of TCP connections.
+/// Makes HTTPS connections of TCP connections.
 #[derive(Debug)]
 pub struct Tls {
     acceptor: Acceptor,
@@ -75,7 +75,7 @@ pub struct Tls {
     metrics: Arc<TlsMetrics>,
 }
 
-/// What keeps a certificate in service that is good: [`Upkeep::run`] goes on until it is dropped.
+/// Keeps a valid certificate in service: [`Upkeep::run`] goes on until it is dropped.
 #[derive(Debug)]
 pub struct Upkeep(Kept);
 
@@ -86,7 +86,7 @@ enum Kept {
 }
 
 impl Tls {
-    /// Reads the certificate where there is one to read; `None` where HTTPS is not asked for.
+    /// Reads the certificate's files, or prepares ACME; `None` where HTTPS is not configured.
     ///
     /// # Errors
     /// [`TlsError`].
@@ -111,7 +111,7 @@ impl Tls {
         Ok(Some((tls, Upkeep(kept))))
     }
 
-    /// Has the certificate's files looked at now.
+    /// Checks the certificate's files now.
     pub fn reload(&self) {
         self.look.notify_one();
     }
@@ -120,14 +120,14 @@ impl Tls {
         Arc::clone(&self.served)
     }
 
-    /// The connection once it is encrypted, and the HTTP that was agreed on.
+    /// Encrypts a connection; returns it with the HTTP that was agreed on.
     pub(super) async fn handshake(&self, stream: TcpStream) -> Result<(TlsStream<TcpStream>, Spoken), HandshakeError> {
         let agreed = timeout(self.patience, self.agree(stream)).await.unwrap_or(Err(HandshakeError::TimedOut));
         let reason = match &agreed {
             Ok(_) | Err(HandshakeError::Challenge | HandshakeError::Left) => return agreed,
             Err(HandshakeError::TimedOut) => "timeout",
             Err(HandshakeError::PlainHttp(_)) => "plain_http",
-            // What rustls makes of whatever it can't accept.
+            // The kind of rustls's own errors: it refused the handshake.
             Err(HandshakeError::Failed(error)) if error.kind() == io::ErrorKind::InvalidData => "refused",
             Err(HandshakeError::Failed(_)) => "broken",
         };
@@ -155,7 +155,7 @@ impl Tls {
 }
 
 impl Upkeep {
-    /// Follows the files, or the authority.
+    /// Watches the files, or orders from the authority.
     pub async fn run(self: Arc<Self>) {
         match &self.0 {
             Kept::Files { pair, pause, served, look } => Pair::watch(pair, *pause, served, look).await,
@@ -164,7 +164,7 @@ impl Upkeep {
     }
 }
 
-/// Until when the pair of files holds.
+/// When the certificate in the files expires.
 ///
 /// # Errors
 /// [`TlsError::Files`].
@@ -177,7 +177,7 @@ fn settings(served: Arc<Served>, takes_challenges: bool) -> Result<ServerConfig,
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_no_client_auth()
         .with_cert_resolver(served);
-    // Among suites that are all good it hardly matters, but whoever examines servers looks for it.
+    // All suites are good, so the order hardly matters, but scanners check for it.
     settings.ignore_client_order = true;
     settings.alpn_protocols = vec![H2.to_vec(), HTTP1.to_vec()];
     if takes_challenges {

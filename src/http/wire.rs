@@ -1,8 +1,8 @@
 //! The byte stream below hyper: which protocol it speaks, whether it is idle, and hyper's own refusals in the service's words.
 //!
-//! hyper answers a request that it can't parse by itself, with a status and no body, and offers no hook. Those answers are
-//! recognized as they are written: a head of status 400, 414, 431 or 505 without the `x-request-id` that every answer of
-//! the service carries. What goes out in its place is the refusal that clients know.
+//! hyper answers a request that it can't parse by itself, with a status and no body, and offers no hook. Those answers
+//! are recognized as they are written: a head of status 400, 414, 431 or 505 without the `x-request-id` that every
+//! answer of the service carries. The service's own refusal is sent in its place.
 
 mod activity;
 mod refusal;
@@ -21,7 +21,7 @@ use activity::Activity;
 
 pub(super) use refusal::not_tls;
 
-/// What a client begins with that knows that HTTP/2 is spoken here (RFC 9113, section 3.4).
+/// The first bytes of a client that knows that HTTP/2 is spoken here (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A stream that watches what goes through it.
@@ -36,15 +36,15 @@ pub struct Wire<S> {
     /// A refusal on its way out, and how much of it has gone.
     refusal: Vec<u8>,
     sent: usize,
-    /// Whether the stream has taken a part of what was to be written: what comes next is the rest.
+    /// Whether the last write was partial, so that the next one is its rest.
     is_midway: bool,
-    stall: WriteDeadline,
+    write_deadline: WriteDeadline,
 }
 
 /// Which HTTP is spoken on a connection, as far as is known before its first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spoken {
-    /// The first bytes tell.
+    /// Either, which the first bytes decide.
     Either,
     /// HTTP/1.
     Http1,
@@ -52,7 +52,7 @@ pub enum Spoken {
     Http2,
 }
 
-/// What a connection begins with.
+/// The beginning of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opening {
     /// A byte that may begin a request.
@@ -67,16 +67,26 @@ impl<S> Wire<S> {
     /// A stream for one connection.
     pub fn new(stream: S, service: Arc<Service>, spoken: Spoken) -> Self {
         let (ahead, refusal) = (Vec::new(), Vec::new());
-        let stall = WriteDeadline::new(service.write_timeout());
-        Self { stream, service, activity: Arc::default(), ahead, spoken, refusal, sent: 0, is_midway: false, stall }
+        let write_deadline = WriteDeadline::new(service.write_timeout());
+        Self {
+            stream,
+            service,
+            activity: Arc::default(),
+            ahead,
+            spoken,
+            refusal,
+            sent: 0,
+            is_midway: false,
+            write_deadline,
+        }
     }
 
-    /// What watches it.
+    /// Its activity.
     pub fn activity(&self) -> Arc<Activity> {
         Arc::clone(&self.activity)
     }
 
-    /// The stream once more, after `unread` of it was read and not used.
+    /// Makes the stream ready for its next opening, which begins with the bytes that were read and not used.
     #[must_use]
     pub fn reopen(mut self, unread: &[u8]) -> Self {
         self.ahead.splice(..0, unread.iter().copied());
@@ -96,7 +106,7 @@ impl<S: AsyncRead + Unpin> Wire<S> {
                 match self.spoken {
                     Spoken::Http1 => return Ok(Opening::Http1),
                     Spoken::Either if !HTTP2_PREFACE.starts_with(&self.ahead) => return Ok(Opening::Http1),
-                    // What was agreed on and does not come is hyper's to refuse.
+                    // HTTP/2 was agreed on, and something else came: hyper refuses it.
                     Spoken::Http2 if !HTTP2_PREFACE.starts_with(&self.ahead) => return Ok(Opening::Http2),
                     Spoken::Either | Spoken::Http2 if self.ahead.len() == HTTP2_PREFACE.len() => {
                         self.spoken = Spoken::Http2;
@@ -157,7 +167,7 @@ impl<S> Wire<S> {
         if self.is_midway || self.spoken == Spoken::Http2 { None } else { refusal::instead_of(buf) }
     }
 
-    /// The outcome of a write of `length` bytes, noted.
+    /// Notes the outcome of a write of `length` bytes.
     fn wrote(
         &mut self,
         cx: &mut Context<'_>,
@@ -166,16 +176,16 @@ impl<S> Wire<S> {
     ) -> Poll<io::Result<usize>> {
         self.activity.wrote(written.is_pending());
         if let Poll::Ready(Ok(count)) = &written {
-            self.stall.wrote(*count);
+            self.write_deadline.wrote(*count);
             self.is_midway = *count < length;
         }
         self.within_time(cx, written)
     }
 
-    /// The same outcome, but an error where the client has kept the service waiting for too long.
+    /// The same outcome, but an error where the client has exceeded its deadline.
     fn within_time<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match outcome {
-            Poll::Pending => self.stall.poll(cx).map(Err),
+            Poll::Pending => self.write_deadline.poll(cx).map(Err),
             outcome @ Poll::Ready(_) => outcome,
         }
     }
@@ -218,10 +228,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_refusal(cx))?;
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        // TLS takes what the socket does not take yet.
+        // TLS takes bytes that the socket does not take yet.
         self.activity.flushed(flushed.is_pending());
         if flushed.is_ready() {
-            self.stall.end();
+            self.write_deadline.end();
         }
         self.within_time(cx, flushed)
     }

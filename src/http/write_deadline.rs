@@ -1,4 +1,4 @@
-//! How long a client may take to read what it has asked for.
+//! A deadline for clients that read slowly.
 
 use std::io;
 use std::pin::Pin;
@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use tokio::time::{Sleep, sleep};
 
-/// What a client has to take in each span of time, unless it takes all there is: a client that reads a byte now and then
-/// would otherwise keep its connection for as long as it likes.
+/// Bytes that a client has to take before the deadline, unless it takes all there are. A client that reads a byte now
+/// and then would otherwise keep its connection for as long as it likes.
 const SHARE: usize = 64 * 1024;
 
-/// A client that takes its time: from when nothing more could be written, until it has taken its share.
+/// The deadline: it begins when nothing more can be written, and ends when the client has taken its share.
 #[derive(Debug)]
 pub(super) struct WriteDeadline {
     limit: Duration,
@@ -20,12 +20,12 @@ pub(super) struct WriteDeadline {
 }
 
 impl WriteDeadline {
-    /// A stall that may last for `limit`, and has not begun.
+    /// A deadline of `limit`, which has not begun.
     pub(super) fn new(limit: Duration) -> Self {
         Self { limit, timer: None, taken: 0 }
     }
 
-    /// So many bytes were written.
+    /// Notes that `count` bytes were written.
     pub(super) fn wrote(&mut self, count: usize) {
         self.taken = self.taken.saturating_add(count);
         if self.taken >= SHARE {
@@ -33,13 +33,13 @@ impl WriteDeadline {
         }
     }
 
-    /// All that there was to write has been written.
+    /// Ends the deadline: everything has been written.
     pub(super) fn end(&mut self) {
         self.timer = None;
         self.taken = 0;
     }
 
-    /// Nothing more can be written now. Ready when that has been so for too long.
+    /// Begins the deadline, unless it has begun. Ready once it is over.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let limit = self.limit;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));

@@ -1,4 +1,4 @@
-//! The fields of a body: what a client gave for each, so that all broken rules are told at once.
+//! The fields of a body as a client gave them, so that one refusal lists all broken rules.
 
 use std::fmt::{self, Display};
 
@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 
 use super::Violation;
 
-/// What a client gave for one field of a body. Never an error to the parser: a body's type has its fields as `Given`, each
-/// under `#[serde(default)]`, and [`Broken`] says of all at once what is wrong with them.
+/// One field of a body as a client gave it. It always deserializes: a body's type has its fields as `Given`, each under
+/// `#[serde(default)]`, and [`Broken`] collects what is wrong with them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub enum Given<T> {
     /// Nothing, or null.
@@ -24,7 +24,7 @@ pub enum Given<T> {
 
 /// A type that fields may have.
 pub trait Shape: DeserializeOwned {
-    /// What a field of this type must be, after "must be ".
+    /// The words for this type in a broken rule, after "must be ".
     const NOUN: &'static str;
 }
 
@@ -50,7 +50,7 @@ impl<T: Shape> Shape for Vec<T> {
 
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Given<T> {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        // As it stands in the body, which is wiped: nothing is copied but what is wanted.
+        // Borrowed from the body, which is wiped: only wanted values are copied.
         let text = <&RawValue>::deserialize(input)?.get();
         Ok(match text {
             "null" => Self::Missing,
@@ -100,7 +100,7 @@ impl<'de> Deserialize<'de> for Secret {
 pub struct Broken(Vec<Violation>);
 
 impl Broken {
-    /// What was given for `field`; nothing, with a broken rule, where that is nothing or of another type.
+    /// The value of `field`. Where it is missing or of another type, adds a broken rule and returns `None`.
     pub fn required<T: Shape>(&mut self, field: &'static str, given: Given<T>) -> Option<T> {
         match given {
             Given::Value(value) => return Some(value),
@@ -110,7 +110,7 @@ impl Broken {
         None
     }
 
-    /// The same, parsed; nothing, with a broken rule for each error, where `parse` refuses it.
+    /// The value of `field`, parsed. Where `parse` refuses it, adds a broken rule for each error and returns `None`.
     pub fn parsed<T: Shape, U, E: Display>(
         &mut self,
         field: &'static str,
@@ -169,14 +169,14 @@ mod tests {
     }
 
     #[test]
-    fn all_broken_rules_are_told_in_order() {
+    fn all_broken_rules_are_listed_in_order() {
         let mut broken = Broken::default();
         assert_eq!(broken.required("a", Given::<String>::Missing), None);
         assert_eq!(broken.required("b", Given::<bool>::OtherType), None);
         assert_eq!(broken.parsed("c", Given::Value(7), |n: u32| Ok::<_, Vec<&str>>(n + 1)), Some(8));
         assert_eq!(broken.parsed("d", Given::Value(7), |_: u32| Err::<u32, _>(vec!["is odd", "is prime"])), None);
-        let told: Vec<_> = broken.0.iter().map(|v| (v.field, v.message.as_str())).collect();
-        assert_eq!(told, [("a", "is required"), ("b", "must be true or false"), ("d", "is odd"), ("d", "is prime")]);
+        let listed: Vec<_> = broken.0.iter().map(|v| (v.field, v.message.as_str())).collect();
+        assert_eq!(listed, [("a", "is required"), ("b", "must be true or false"), ("d", "is odd"), ("d", "is prime")]);
     }
 
     #[test]

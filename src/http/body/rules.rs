@@ -1,4 +1,5 @@
-//! What is refused in the JSON of any body, whatever is read from it: other values than an object, a key twice, too many values.
+//! Rules for the JSON of every body: it is an object, no object in it has a key twice, and it has a bounded number of
+//! values.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -9,8 +10,8 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::BodyError;
 
-/// How many values a body may have, at all depths together. A worker thread answers nobody else while it reads one, and reads
-/// so many in less than 0.2 ms.
+/// How many values a body may have, at all depths together. A worker thread serves nobody else while it reads a body;
+/// this many take less than 0.2 ms.
 pub const MAX_VALUES: usize = 1000;
 
 /// Checks that `bytes` are a JSON object of at most [`MAX_VALUES`] values in which no object has a key twice.
@@ -28,7 +29,7 @@ pub fn check(bytes: &[u8]) -> Result<(), BodyError> {
     }
 }
 
-/// How many values there may still be, and the first rule that was broken, for which `serde_json` has no error.
+/// How many more values are allowed, and the broken rule, for which `serde_json` has no error.
 struct Rules {
     values_left: Cell<usize>,
     broken: Cell<Option<BodyError>>,
@@ -51,13 +52,13 @@ impl Rules {
 #[derive(Clone, Copy)]
 struct Value<'a>(&'a Rules);
 
-/// What a value is, as far as the rules care.
+/// The kind of a value, as far as the rules distinguish it.
 enum Kind {
     Object,
     Other,
 }
 
-/// A key as it stands in the body, unless it has escapes.
+/// A key, borrowed from the body unless it has escapes.
 #[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 

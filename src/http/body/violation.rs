@@ -1,6 +1,6 @@
 //! A broken rule of a request body.
 
-/// One broken rule of a request body, as the client is told of it.
+/// One broken rule of a request body, as the client sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     /// The JSON key at fault.

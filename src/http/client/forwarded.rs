@@ -1,18 +1,19 @@
-//! The lines of `Forwarded` (RFC 7239) and of `X-Forwarded-For`, as lists of hops. Pure: any text has its answer.
+//! The lines of `Forwarded` (RFC 7239) and of `X-Forwarded-For`, as lists of hops. Any text parses: a malformed entry
+//! is a hidden hop.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// One entry: whom a proxy says that it was reached from.
+/// One entry: the peer of a proxy, as the proxy states it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hop {
-    /// An address; an IPv4 one that is written as an IPv6 one is what it is.
+    /// An address. An IPv4 address in IPv6 form counts as IPv4.
     Address(IpAddr),
     /// No address: `unknown`, an obfuscated identifier, nothing, or nonsense.
     Hidden,
 }
 
-/// The hops of one line of `Forwarded`, left to right. A line whose quotation marks don't match is one hidden hop: where its
-/// entries begin and end can't be told.
+/// The hops of one line of `Forwarded`, left to right. A line whose quotation marks don't match is one hidden hop,
+/// because its entries cannot be separated.
 #[must_use]
 pub fn hops(line: &str) -> Vec<Hop> {
     match split(line, ',') {
@@ -49,7 +50,8 @@ fn split(text: &str, separator: char) -> Option<Vec<&str>> {
     (!is_quoted).then_some(pieces)
 }
 
-/// `for=192.0.2.60;proto=http;by=203.0.113.43`: the hop that its one `for` tells, if every pair is well-formed.
+/// The hop of an element such as `for=192.0.2.60;proto=http;by=203.0.113.43`; hidden unless every pair is well-formed
+/// and one of them is `for`.
 fn element(text: &str) -> Hop {
     let mut found = None;
     for pair in split(text, ';').unwrap_or_default() {
@@ -67,7 +69,8 @@ fn element(text: &str) -> Hop {
     found.unwrap_or(Hop::Hidden)
 }
 
-/// A token or what a quoted string says. Colons and brackets pass without quotation marks, which many proxies forget.
+/// The value of a token or of a quoted string. Colons and brackets pass without quotation marks, which many proxies
+/// forget.
 fn value_of(text: &str) -> Option<String> {
     let Some(inner) = text.strip_prefix('"') else {
         let is_plain = |c: char| c.is_ascii_graphic() && !"\"\\,;=".contains(c);

@@ -1,4 +1,4 @@
-//! Refusals as the document has them: answers of one status, which operations share by their name.
+//! Refusals in the document: answers of one status, which operations reference by name.
 
 use hyper::StatusCode;
 use serde_json::json;
@@ -13,16 +13,16 @@ use crate::http::error::{Format, Refusal};
 /// The refusals of one status.
 #[derive(Debug)]
 pub struct Answer {
-    /// What the document calls it.
+    /// Its name in the document.
     pub(super) name: &'static str,
     pub(super) status: StatusCode,
-    /// When it comes.
+    /// When clients get it, as a sentence.
     when: &'static str,
     refusals: Vec<Refusal>,
 }
 
 impl Answer {
-    /// `refusals` have one status all.
+    /// An answer with these refusals, which all have the same status.
     #[must_use]
     pub fn new(name: &'static str, when: &'static str, refusals: Vec<Refusal>) -> Self {
         let status = refusals.first().map_or(StatusCode::INTERNAL_SERVER_ERROR, |refusal| refusal.status);
@@ -74,25 +74,25 @@ fn header(kind: Type, words: &str) -> Header {
     HeaderBuilder::new().description(Some(words)).schema(Some(ObjectBuilder::new().schema_type(kind))).build()
 }
 
-/// Of operations without a body and without a token.
+/// Answers of operations without a body and without a token.
 #[must_use]
 pub fn public() -> Vec<Answer> {
     vec![rate_limited(), Answer::new("Overloaded", "Too many requests are being answered.", vec![Refusal::OVERLOADED])]
 }
 
-/// That of a network over its rate limit.
+/// The answer to a network over its rate limit.
 #[must_use]
 pub fn rate_limited() -> Answer {
     Answer::new("RateLimited", "Too many requests of one network.", vec![Refusal::RATE_LIMITED])
 }
 
-/// Those of a body that is no JSON object, or is not whole.
+/// Refusals of a body that is incomplete, no JSON object, or has a key twice.
 #[must_use]
 pub fn not_json() -> Vec<Refusal> {
     vec![Refusal::MALFORMED_JSON, Refusal::NOT_AN_OBJECT, Refusal::DUPLICATE_KEY, Refusal::INCOMPLETE_BODY]
 }
 
-/// Of operations that read a body, but for what they make of it.
+/// Answers of operations that read a body, but for broken rules of its fields.
 #[must_use]
 pub fn of_bodies() -> Vec<Answer> {
     let large = vec![Refusal::PAYLOAD_TOO_LARGE, Refusal::TOO_MANY_VALUES];
@@ -105,7 +105,7 @@ pub fn of_bodies() -> Vec<Answer> {
     answers
 }
 
-/// Of operations that need the database.
+/// Answers of operations that need the database.
 #[must_use]
 pub fn of_databases() -> Vec<Answer> {
     let away = vec![Refusal::OVERLOADED, Refusal::UNAVAILABLE];

@@ -1,4 +1,4 @@
-//! What the OpenAPI document says of one endpoint.
+//! One endpoint in the OpenAPI document.
 
 use hyper::StatusCode;
 use utoipa::ToSchema;
@@ -30,7 +30,7 @@ impl Description {
         Self { operation, schemas: Vec::new(), answers: Vec::new() }
     }
 
-    /// Its group, the name that generated clients call it by, a heading and a text.
+    /// Sets its group, its name in generated clients, a heading and a text.
     #[must_use]
     pub fn named(mut self, tag: &str, id: &str, heading: &str, text: &str) -> Self {
         self.operation.tags = Some(vec![tag.to_owned()]);
@@ -40,7 +40,7 @@ impl Description {
         self
     }
 
-    /// Its success: the status, when it comes, and what the body is.
+    /// Adds its success: the status, when clients get it, and the type of the body.
     #[must_use]
     pub fn replies<T: ToSchema>(mut self, status: StatusCode, when: &str) -> Self {
         let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(T::name()))).build();
@@ -50,21 +50,21 @@ impl Description {
         self
     }
 
-    /// Its refusals.
+    /// Adds its refusals.
     #[must_use]
     pub fn refuses(mut self, answers: Vec<Answer>) -> Self {
         self.answers.extend(answers);
         self
     }
 
-    /// Anything else.
+    /// Changes anything else.
     #[must_use]
     pub fn also(mut self, add: fn(&mut Operation)) -> Self {
         add(&mut self.operation);
         self
     }
 
-    /// What it reads.
+    /// Sets the type of its body.
     pub(in crate::http) fn reads<T: ToSchema>(mut self) -> Self {
         let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(T::name()))).build();
         let body = RequestBodyBuilder::new().content("application/json", content).required(Some(Required::True));
@@ -79,7 +79,7 @@ impl Description {
     }
 }
 
-/// The parts of a path in braces.
+/// The parameters of a path: its parts in braces.
 fn parameters_of(path: &str) -> impl Iterator<Item = RefOr<Parameter>> {
     path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).map(|name| {
         let text = ObjectBuilder::new().schema_type(Type::String);

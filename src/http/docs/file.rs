@@ -1,4 +1,4 @@
-//! One file of the documents, plain and compressed, for clients that may have it already.
+//! One file of the documents, plain and compressed, with entity tags.
 
 use std::io::Write as _;
 
@@ -19,7 +19,7 @@ const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; worker-src blob:; base-uri 'self'; \
      frame-ancestors 'none'",
 );
-/// What another version of the service may change is asked for each time, and mostly answered with 304.
+/// Clients ask each time, because another version of the service may change a file; most get 304.
 const CACHING: HeaderValue = HeaderValue::from_static("public, no-cache");
 
 /// A file in both of its forms, each with a tag of its own (RFC 9110, section 8.8.3).
@@ -63,7 +63,7 @@ impl File {
         }
         reply.headers.insert(CACHE_CONTROL, CACHING);
         reply.headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
-        // Plain ASCII.
+        // A tag is ASCII, so this does not fail.
         reply.headers.insert(ETAG, HeaderValue::try_from(tag).map_err(|_| Refusal::INTERNAL)?);
         Ok(reply)
     }
@@ -75,8 +75,7 @@ fn compress(body: &[u8]) -> std::io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// Whether the client names gzip, or any encoding, and does not rule it out with a weight of nothing (RFC 9110, section
-/// 12.5.3).
+/// Whether the client names gzip, or any encoding, with a weight other than 0 (RFC 9110, section 12.5.3).
 fn takes_gzip(headers: &HeaderMap) -> bool {
     let lists = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|list| list.to_str().ok());
     let (mut gzip, mut any) = (None, None);

@@ -22,14 +22,14 @@ use crate::http::error::{ErrorReply, Problem};
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
         contact(name = "Whoever runs this service"),
     ),
-    // Below whatever path a proxy puts the service: as seen from the document.
+    // Relative to the document, so that it holds below any path of a proxy.
     servers((url = ".", description = "This service")),
     components(schemas(ErrorReply, Problem)),
     tags((name = "Users", description = "Accounts and logins"), (name = "Service", description = "The service itself")),
 )]
 struct Api;
 
-/// The headers that every answer tells of the rate limit with: their names, words and examples.
+/// The rate-limit headers of every answer: name, description and example.
 const LIMITS: [(&str, &str, &str); 2] = [
     ("RateLimit", "Requests left, and for how many seconds; none while limits are off.", "\"login\";r=239;t=1"),
     ("RateLimit-Policy", "Requests at once, and the seconds in which as many come back.", "\"login\";q=240;w=120"),
@@ -38,19 +38,19 @@ const LIMITS: [(&str, &str, &str); 2] = [
 /// The OpenAPI document of these endpoints, indented.
 ///
 /// # Errors
-/// Where it does not serialize.
+/// The document does not serialize.
 pub fn openapi_json(specs: &[Spec]) -> Result<String, serde_json::Error> {
     document(specs).to_pretty_json()
 }
 
-/// What the endpoints say, and every refusal with an example that the service's own code wrote.
+/// Joins the endpoints' descriptions. The service's own code writes the examples of refusals.
 fn document(specs: &[Spec]) -> utoipa::openapi::OpenApi {
     let mut api = Api::openapi();
     let components = api.components.get_or_insert_default();
     for spec in specs {
         let Description { mut operation, schemas, answers } = spec.description();
         components.schemas.extend(schemas);
-        tell_limits(&mut operation);
+        add_limits(&mut operation);
         for answer in answers {
             describe(&mut operation, components, answer);
         }
@@ -81,7 +81,7 @@ fn method(method: &Method) -> HttpMethod {
     }
 }
 
-/// Adds `answer` to those of `operation`, by the name under which `components` have it.
+/// Adds `answer` to `operation`, as a reference to its entry in `components`.
 fn describe(operation: &mut Operation, components: &mut Components, answer: Answer) {
     let reference = Ref::from_response_name(answer.name);
     operation.responses.responses.insert(answer.status.as_str().to_owned(), RefOr::Ref(reference));
@@ -92,7 +92,7 @@ fn describe(operation: &mut Operation, components: &mut Components, answer: Answ
     });
 }
 
-/// The headers that tell of the rate limit.
+/// References to the rate-limit headers.
 fn limits() -> impl Iterator<Item = (String, RefOr<utoipa::openapi::header::Header>)> {
     LIMITS.into_iter().map(|(name, ..)| {
         let reference = Ref::new(format!("#/components/headers/{name}"));
@@ -100,8 +100,8 @@ fn limits() -> impl Iterator<Item = (String, RefOr<utoipa::openapi::header::Head
     })
 }
 
-/// Adds them to the successes of `operation`.
-fn tell_limits(operation: &mut Operation) {
+/// Adds the rate-limit headers to the successes of `operation`.
+fn add_limits(operation: &mut Operation) {
     for response in operation.responses.responses.values_mut() {
         if let RefOr::T(response) = response {
             response.headers.extend(limits());

@@ -1,4 +1,4 @@
-//! The refusals there are, each with its status, its code and its words.
+//! All refusals, each with its status, its code and its message.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use hyper::StatusCode;
 
 use super::Refusal;
 
-/// After an outage or a restart, most clients find the service well again by then.
+/// Most outages and restarts are over by then.
 const RETRY_AFTER_OUTAGE: Duration = Duration::from_secs(1);
 
 impl Refusal {
@@ -42,7 +42,7 @@ impl Refusal {
     /// 413: the body is over the limit.
     pub const PAYLOAD_TOO_LARGE: Self =
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body is too large").closing();
-    /// 413: the body has more values than one needs.
+    /// 413: the body has more than [`MAX_VALUES`](crate::http::body::MAX_VALUES) values.
     pub const TOO_MANY_VALUES: Self =
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many_values", "The body has more than 1000 values");
     /// 415: the body is declared as something else than JSON.
@@ -57,7 +57,7 @@ impl Refusal {
     /// 400: not HTTP.
     pub const MALFORMED_REQUEST: Self =
         Self::new(StatusCode::BAD_REQUEST, "malformed_request", "The request is not valid HTTP").closing();
-    /// 400: the redirect to HTTPS knows no host.
+    /// 400: a request to the redirect that names no host, or not a valid one.
     pub const BAD_HOST: Self =
         Self::new(StatusCode::BAD_REQUEST, "bad_host", "The request does not say of which host").closing();
     /// 400: plain HTTP, where HTTPS is spoken.
@@ -78,13 +78,13 @@ impl Refusal {
     pub const VERSION_NOT_SUPPORTED: Self =
         Self::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "version_not_supported", "The HTTP version is not supported")
             .closing();
-    /// 429: an account and a network with too many failed logins, whether or not there is such an account.
+    /// 429: too many failed logins, whether or not there is such an account.
     pub const TOO_MANY_ATTEMPTS: Self =
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", "Too many login attempts; try again later")
             .after(RETRY_AFTER_OUTAGE);
     /// 500.
     pub const INTERNAL: Self = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Internal server error");
-    /// 503: too many password checks wait.
+    /// 503: too many requests are inside, or wait for a password check.
     pub const OVERLOADED: Self =
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many requests are waiting; try again later")
             .after(RETRY_AFTER_OUTAGE);

@@ -1,15 +1,15 @@
 //! The kinds of requests that are limited apart from each other.
 
-/// A kind of requests: by what one costs, and what abusing it is good for. Its rate is that of `limits.NAME_per_minute` or
+/// A kind of requests with rate limits of its own. Its rate is that of `limits.NAME_per_minute` or
 /// `limits.NAME_per_second`, and `limits.NAME_burst`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Class {
-    /// What the configuration, headers and metrics call it.
+    /// Its name in the configuration, headers and metrics.
     pub name: &'static str,
 }
 
 impl Class {
-    /// What is not there, preflights, and what costs next to nothing.
+    /// Unknown paths, preflights, and requests that cost next to nothing.
     pub const OTHER: Self = Self { name: "other" };
     /// Documents, which may be a thousand times as long as the request for one.
     pub const DOCS: Self = Self { name: "docs" };

@@ -15,8 +15,8 @@ use crate::config::Rate;
 use crate::domain::network::Network;
 use crate::telemetry::Counter;
 
-/// Buckets that networks share when all others are taken. More of them part a newcomer better from an attacker who took
-/// them; each costs 8 bytes.
+/// Buckets that networks share when all others are taken. The more there are, the rarer a newcomer shares one with an
+/// attacker who took the others; each costs 8 bytes.
 const SPARE: usize = 1024;
 
 /// A token bucket for each network.
@@ -26,8 +26,8 @@ pub struct Buckets {
     clock: DefaultClock,
 }
 
-/// Buckets for `keys_max` networks, and spare ones for all further networks, which a keyed hash assigns: who fills the store
-/// from many addresses can't choose whom to share a spare bucket with.
+/// Buckets for `keys_max` networks, and spare ones for all further networks. A keyed hash assigns the spare ones, so
+/// that an attacker with many addresses cannot choose the networks that share a bucket with them.
 #[derive(Debug)]
 struct Store {
     known: DashMapStateStore<Network>,
@@ -40,7 +40,7 @@ impl Buckets {
     /// Full buckets.
     #[must_use]
     pub fn new(rate: Rate, keys_max: usize, overflows: Counter) -> Self {
-        // A period of nothing is none; the configuration knows no such rate.
+        // The library refuses a period of zero, and so does the configuration.
         let period = rate.period.max(Duration::from_nanos(1));
         let quota = Quota::with_period(period).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(rate.burst);
         let spare = (0..SPARE).map(|_| InMemoryState::default()).collect();
@@ -58,12 +58,12 @@ impl Buckets {
         }
     }
 
-    /// Throws away buckets that are full again, which are as good as new ones.
+    /// Drops full buckets. A new bucket is full as well.
     pub fn sweep(&self) {
         self.limiter.retain_recent();
     }
 
-    /// Networks that have a bucket of their own.
+    /// Number of networks that have a bucket of their own.
     #[must_use]
     pub fn held(&self) -> usize {
         self.limiter.len()
@@ -80,7 +80,7 @@ impl StateStore for Store {
         if let Some(bucket) = self.known.get(network) {
             return bucket.measure_and_replace(&NotKeyed::NonKey, take);
         }
-        // Threads that look at once may each add one more: the bound is good to within their number.
+        // Threads that look at the same time may each add one: their number may exceed the bound.
         if self.known.len() < self.keys_max {
             return self.known.measure_and_replace(network, take);
         }
@@ -97,7 +97,7 @@ impl StateStore for Store {
 impl ShrinkableKeyedStateStore<Network> for Store {
     fn retain_recent(&self, drop_below: Nanos) {
         ShrinkableKeyedStateStore::retain_recent(&self.known, drop_below);
-        // What an attack needed is given back once it is over.
+        // Gives back the memory that an attack took.
         if self.known.capacity() > 4 * self.known.len().max(SPARE) {
             self.known.shrink_to_fit();
         }
@@ -146,10 +146,10 @@ mod tests {
         let allowed = |number| matches!(buckets.take(network(number)), Decision::Allowed { .. });
         assert!((0..100).all(allowed));
         let passed = (100..100_000).filter(|number| allowed(*number)).count();
-        assert_eq!(buckets.held(), 100, "no more than the cap, whoever comes");
+        assert_eq!(buckets.held(), 100, "no more than the cap");
         assert_eq!(passed, 2 * SPARE, "every spare bucket is used up, and none gives more than its burst");
         assert_eq!(overflows.get(), 99_900);
-        assert!((0..100).all(allowed), "those who were there keep their own");
+        assert!((0..100).all(allowed), "the first networks keep their own");
         assert!(!(0..100).any(allowed));
     }
 

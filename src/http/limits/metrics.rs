@@ -2,7 +2,7 @@
 
 use crate::telemetry::{Counter, Counters, LateLevel, Levels, Registry, TelemetryError};
 
-/// What the rate limits count.
+/// The metrics of the rate limits.
 #[derive(Debug)]
 pub struct LimitMetrics {
     /// Requests that limits let pass or refused, by class and outcome.

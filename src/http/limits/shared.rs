@@ -3,8 +3,8 @@
 //! One atomic step of a script takes a token, by Redis's own clock: replicas whose clocks differ count alike. A key holds the
 //! time at which its bucket is full again and expires then. Its name has the network's pseudonym, not the address.
 //!
-//! There is a connection, or there is none. A call that fails or is late drops it, and from then on every request is
-//! counted by its replica alone, at once, until [`Shared::run`] has a connection again on which a token could be taken.
+//! A call that fails or is late drops the connection. From then on each replica counts its own requests, without
+//! waiting, until [`Shared::run`] has a new connection on which it could take a token.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -21,9 +21,9 @@ use crate::config::Rate;
 use crate::crypto::pseudonym::Pseudonyms;
 use crate::domain::network::Network;
 
-/// The generic cell rate algorithm. A key that holds something else than a time of its own counts as a full bucket; a time
-/// that no bucket of this size can be away from full, as when the limits have changed, as an empty one from now on. Gives 1
-/// and the tokens left, or 0 and the microseconds until there is one.
+/// The generic cell rate algorithm. A key that holds no number counts as a full bucket. A time further away than a
+/// bucket of this size needs to fill up, as after a change of the limits, counts as an empty bucket from now on.
+/// Returns 1 and the tokens left, or 0 and the microseconds until the next token.
 const TAKE: &str = r"
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
@@ -44,9 +44,9 @@ keep(full + period)
 return {1, math.floor(slack / period)}
 ";
 const PREFIX: &str = "rollcall:limit:";
-/// To reach Redis, whatever `limits.redis_timeout_ms` grants a call: nobody but the log waits for it.
+/// Deadline of a connection. It does not follow `limits.redis_timeout_ms`, because no request waits for it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Between two looks, whether it is there or not: requests notice its loss at once, its return within this time.
+/// Pause between two probes or attempts to connect. Requests notice a loss at once, a return within this time.
 const LOOK: Duration = Duration::from_millis(250);
 /// Calls that may be on their way to the connection's task.
 const PIPELINE: usize = 4096;
@@ -54,7 +54,7 @@ const PIPELINE: usize = 4096;
 /// Why Redis can't be asked.
 #[derive(Debug, Error)]
 pub enum SharedError {
-    /// Not an address of one.
+    /// The URL is not one of Redis.
     #[error("limits.redis_url cannot be used: {0}; give redis://HOST:PORT, rediss://HOST:PORT or redis+unix:///PATH")]
     Url(RedisError),
     /// It gives no answer, or a wrong one.
@@ -68,7 +68,7 @@ pub enum Lost {
     /// No answer in time.
     #[error("no answer in time")]
     Late,
-    /// An error instead of one.
+    /// An error instead of an answer.
     #[error("{0}")]
     Failed(#[from] RedisError),
 }
@@ -89,7 +89,7 @@ pub struct Shared {
 struct Link {
     number: u64,
     connection: Option<MultiplexedConnection>,
-    /// Its loss has been logged since it was last there.
+    /// Whether its loss has been logged.
     is_logged: bool,
 }
 
@@ -126,7 +126,7 @@ impl Shared {
         })
     }
 
-    /// Whether there is a connection.
+    /// Whether there is a connection to Redis.
     #[must_use]
     pub fn is_there(&self) -> bool {
         self.link.read().unwrap_or_else(PoisonError::into_inner).connection.is_some()
@@ -163,7 +163,7 @@ impl Shared {
         rate: Rate,
     ) -> Result<Decision, Lost> {
         let key = format!("{PREFIX}{class}:{source}");
-        // Redis's clock tells microseconds.
+        // The clock of Redis counts microseconds.
         let period = u64::try_from(rate.period.as_micros()).unwrap_or(u64::MAX).max(1);
         let mut call = self.script.prepare_invoke();
         call.key(key).arg(period).arg(rate.burst.get());
@@ -175,7 +175,7 @@ impl Shared {
         })
     }
 
-    /// Looks for Redis once.
+    /// Connects to Redis once.
     pub async fn open(&self) {
         if let Err(error) = self.connect().await {
             let number = self.link.read().unwrap_or_else(PoisonError::into_inner).number;
@@ -183,7 +183,7 @@ impl Shared {
         }
     }
 
-    /// Keeps a connection as well as can be, until dropped.
+    /// Probes the connection, or makes a new one, until dropped.
     pub async fn run(&self) {
         loop {
             sleep(LOOK).await;
@@ -222,7 +222,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Takes a token that there always is. That finds a Redis that can be read only, too.
+    /// Takes a token from a bucket that is never empty. As this writes, it fails on a read-only Redis, too.
     async fn probe(&self, connection: &mut MultiplexedConnection) -> Result<(), Lost> {
         let rate = Rate { period: Duration::from_micros(1), burst: std::num::NonZeroU32::MIN };
         self.call(connection, "probe", "", rate).await.map(drop)

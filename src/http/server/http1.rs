@@ -19,7 +19,7 @@ use crate::http::service::RateRefusals;
 use crate::http::wire::Wire;
 
 impl Connections {
-    /// Serves HTTP/1 until the connection ends, or is idle: then the stream comes back.
+    /// Serves HTTP/1 until the connection ends or is idle. An idle one gives its stream back.
     pub(super) async fn serve_http1<S>(&self, wire: Wire<S>, peer: IpAddr) -> Result<Option<Wire<S>>, hyper::Error>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -35,7 +35,7 @@ impl Connections {
                 if refused.are_too_many_with(&response) {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
-                // Of a body that was refused there may be more to come, which is hyper's to deal with.
+                // The rest of a refused body may still arrive, and hyper has to discard it.
                 if !has_body || response.status().is_success() {
                     activity.answered();
                 }
@@ -44,7 +44,8 @@ impl Connections {
         };
         let http1 = if self.slots.are_scarce() { &self.http1_hurried } else { &self.http1 };
         let mut connection = http1.serve_connection(TokioIo::new(wire), service_fn(respond));
-        // Polled only when it is woken: the connection is polled several times with each request.
+        // In a `FuturesUnordered`, so that it is polled only when it is woken: each request polls this task several
+        // times.
         let mut watch = FuturesUnordered::from_iter([self.watch(self.spread.next(), false)]);
         loop {
             tokio::select! {
@@ -64,7 +65,8 @@ impl Connections {
         }
     }
 
-    /// Waits `until_look`, or, unless that is known, until connections are to be closed; tells whether they are.
+    /// Waits for `until_look` or, unless `is_closing` already, until connections are to be closed; returns whether they
+    /// are.
     async fn watch(&self, until_look: Duration, is_closing: bool) -> bool {
         tokio::select! {
             () = sleep(until_look) => is_closing,

@@ -1,4 +1,5 @@
-//! HTTP/2 connections, for as long as they last: few and busy, each is one client's, or a proxy's for many.
+//! HTTP/2 connections. They keep hyper's state while they are idle: they are few and busy, one for each client, or a
+//! proxy's for many.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -20,11 +21,11 @@ use crate::http::wire::Wire;
 
 /// Streams that may be open.
 const STREAMS: u32 = 128;
-/// Frames of a client's that are errors of one stream, before they are the connection's: each has the service cancel a
-/// request that it has begun.
+/// Stream errors that a client may cause before its connection closes. Each makes the service cancel a request that it
+/// has begun.
 const ERRORS: usize = 64;
-/// How far headers may go over the limit before hyper itself refuses them, bare of the service's words: what lies between is
-/// refused by the service. In limits.
+/// Multiple of the header limit up to which the service itself refuses headers. Beyond it, hyper refuses them, without
+/// a body.
 const HEADER_LISTS: usize = 4;
 
 /// What serves HTTP/2.
@@ -44,8 +45,8 @@ pub(super) fn builder(config: &config::Server) -> Builder {
 }
 
 impl Connections {
-    /// Serves one. Where nothing was asked for a while, or rate limits have refused too much, it is told to go, and has until `server.drain_timeout_ms` to take what
-    /// it has asked for.
+    /// Serves one connection. When no request has come for a while, or rate limits have refused too many, it is shut
+    /// down gracefully: the client has `server.drain_timeout_ms` to read its last answers.
     pub(super) async fn serve_http2<S>(&self, wire: Wire<S>, peer: IpAddr) -> Result<(), hyper::Error>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

@@ -1,4 +1,4 @@
-//! What the head of a request says, apart from its path: how long it is, whether it is well framed, how refusals shall look.
+//! The head of a request, apart from its path: how long it is, whether it is well framed, which format refusals have.
 
 use hyper::Method;
 use hyper::header::{ACCEPT, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
@@ -6,14 +6,14 @@ use hyper::http::uri::Authority;
 
 use crate::http::error::Format;
 
-/// As HTTP/2 counts (RFC 9113, section 6.5.2), but for the overhead of each field: HTTP/1 requests, which hyper has bounded
-/// by then, are never over the limit.
+/// Size of headers as HTTP/2 counts it (RFC 9113, section 6.5.2), but without the overhead of each field: so HTTP/1
+/// requests, which hyper has bounded by then, are never over the limit.
 pub(super) fn size_of(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
-/// Whether the request says one host that it is for, and frames its body in a way that everybody before the service has read
-/// alike (RFC 9112, sections 3.2 and 6.1).
+/// Whether the request names one host, and frames its body so that every proxy in front has read it alike (RFC 9112,
+/// sections 3.2 and 6.1).
 pub(super) fn is_well_framed(headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     let host = hosts.next().filter(|_| hosts.next().is_none());
@@ -23,8 +23,8 @@ pub(super) fn is_well_framed(headers: &HeaderMap) -> bool {
     has_host && is_plain && codings.next().is_none()
 }
 
-/// Whether it is a name or an address, with or without a port, and nothing before it. Nearly all are plain names, for which
-/// nothing is allocated.
+/// Whether `host` is a name or an address, with or without a port, and without user information. Nearly all are plain
+/// names, for which nothing is allocated.
 fn is_host(host: &HeaderValue) -> bool {
     let bytes = host.as_bytes();
     let name = bytes.iter().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-')).count();
@@ -51,7 +51,7 @@ pub(super) fn is_known(method: &Method) -> bool {
     .contains(method)
 }
 
-/// Problem details for those who ask for them by name.
+/// Problem details for clients that name them in `Accept`.
 pub(super) fn format_of(headers: &HeaderMap) -> Format {
     let mut accepted =
         headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));

@@ -1,7 +1,9 @@
-//! Certificates from an ACME authority (RFC 8555): had at the first start, kept in the data directory, renewed in time.
+//! Certificates from an ACME authority (RFC 8555): ordered at the first start, kept in the data directory, renewed in
+//! time.
 //!
-//! The library orders and renews; what it gets goes through this module's store into service, and its resolver answers the
-//! authority's challenges. Its requests have no time limit and its retries are quick, so both are set here.
+//! The library orders and renews. Its certificates come into service by way of this module's store, and its resolver
+//! answers the authority's challenges. Its requests have no deadline and its retries are quick, so both are bounded
+//! here.
 
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -24,9 +26,9 @@ use store::Store;
 
 mod store;
 
-/// For one order to come to its end: authorities check within seconds, and may ask to wait.
+/// Deadline of one order: authorities check within seconds, and may ask to wait.
 const ORDER_TIMEOUT: Duration = Duration::from_mins(10);
-/// From a failed order to the next: a public authority counts failures by the hour and refuses whoever has too many.
+/// Pause after a failed order. A public authority counts failures by the hour and refuses clients with too many.
 const RETRY_FIRST: Duration = Duration::from_mins(1);
 const RETRY_LAST: Duration = Duration::from_hours(6);
 
@@ -34,24 +36,24 @@ const RETRY_LAST: Duration = Duration::from_hours(6);
 #[derive(Debug, Error)]
 pub enum AcmeError {
     /// A file of authorities that holds none.
-    #[error("server.acme_ca_file {path} holds no certificate: {cause}; give a PEM file of who vouches for the authority's server", path = .path.display())]
+    #[error("server.acme_ca_file {path} holds no certificate: {cause}; give a PEM file with the certificates that sign for the authority's server", path = .path.display())]
     Authorities {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         cause: String,
     },
-    /// The system trusts nobody.
+    /// The system has no certificates of authorities.
     #[error(
         "the system trusts no certificate authority; set server.acme_ca_file, or install the system's CA certificates"
     )]
     NoAuthorities,
-    /// Account and certificates have no place.
+    /// Account and certificates cannot be stored.
     #[error("{path} cannot be used to keep the ACME account: {cause}; make data_dir writable", path = .path.display())]
     Store {
         /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         cause: std::io::Error,
     },
     /// The library refuses.
@@ -59,7 +61,7 @@ pub enum AcmeError {
     Library(#[from] rustls::Error),
 }
 
-/// An authority, and what is asked of it.
+/// An authority, and the certificates ordered from it.
 #[derive(Debug)]
 pub(super) struct Orders {
     config: Acme,
@@ -69,7 +71,7 @@ pub(super) struct Orders {
 }
 
 impl Orders {
-    /// Prepares everything but asks nobody yet. A kept certificate comes into service when that begins.
+    /// Prepares everything without a request. A stored certificate comes into service when [`Orders::keep`] begins.
     ///
     /// # Errors
     /// [`AcmeError`].
@@ -89,7 +91,7 @@ impl Orders {
         loop {
             let had = self.served.current().map(|certificate| certificate.not_after);
             let cause = self.order_until_failure().await;
-            self.served.tell_expiry(OffsetDateTime::now_utc());
+            self.served.log_expiry(OffsetDateTime::now_utc());
             self.served.count_failure();
             let has_renewed = self.served.current().map(|certificate| certificate.not_after) != had;
             pause = if has_renewed { RETRY_FIRST } else { pause };
@@ -103,7 +105,7 @@ impl Orders {
         }
     }
 
-    /// Follows the library through orders and renewals until one fails, and says why.
+    /// Follows the library through orders and renewals until one fails; returns the cause.
     async fn order_until_failure(&self) -> String {
         let challenge = match self.config.challenge {
             Challenge::TlsAlpn01 => UseChallenge::TlsAlpn01,
@@ -120,7 +122,7 @@ impl Orders {
         let mut events = pin!(state);
         loop {
             match timeout(self.patience(), events.next()).await {
-                Ok(Some(Ok(event))) => tell(&event),
+                Ok(Some(Ok(event))) => log(&event),
                 // The library goes on by itself, with a certificate that is not kept or with a new order.
                 Ok(Some(Err(error @ (EventError::CertCacheStore(_) | EventError::CachedCertParse(_))))) => {
                     tracing::warn!(%error, "a certificate cannot be kept");
@@ -132,8 +134,8 @@ impl Orders {
         }
     }
 
-    /// How long nothing need happen: until a third of the certificate's lifetime is left, when the library renews it, and
-    /// for as long as an order may take.
+    /// How long the library may be silent: until a third of the certificate's lifetime is left, when the library renews
+    /// it, and for as long as an order may take.
     fn patience(&self) -> Duration {
         let due = self.served.current().map(|certificate| {
             let lifetime = certificate.not_after - certificate.not_before;
@@ -143,7 +145,7 @@ impl Orders {
     }
 }
 
-fn tell(event: &EventOk) {
+fn log(event: &EventOk) {
     match event {
         EventOk::DeployedCachedCert => tracing::info!("the certificate that was kept is used"),
         EventOk::DeployedNewCert => tracing::info!("the authority gave a certificate"),

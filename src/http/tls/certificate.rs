@@ -14,20 +14,20 @@ use x509_parser::parse_x509_certificate;
 
 use crate::domain::timestamp::rfc3339_millis;
 
-/// How PEM files say that a key needs a password, in PKCS#8 and in the older form.
+/// Marks of a key with a password in PEM files, in PKCS#8 and in the older form.
 const ENCRYPTED: [&[u8]; 2] = [b"ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED"];
 
 /// A certificate that fits its key.
 #[derive(Clone)]
 pub(super) struct Certificate {
     pub(super) key: Arc<CertifiedKey>,
-    /// From when it holds.
+    /// Start of its validity.
     pub(super) not_before: OffsetDateTime,
-    /// Until when.
+    /// End of its validity.
     pub(super) not_after: OffsetDateTime,
 }
 
-/// What is wrong with a certificate or its key, and the mend. None of it shows what a file holds.
+/// What is wrong with a certificate or its key, and how to fix it. No message shows the content of a file.
 #[derive(Debug, Error)]
 pub(super) enum Flaw {
     /// The system does not give the file.
@@ -65,7 +65,7 @@ pub(super) enum Flaw {
 }
 
 impl Flaw {
-    /// Whether it is the key's and not the certificate's.
+    /// Whether the key is at fault, and not the certificate.
     pub(super) fn is_of_key(&self) -> bool {
         matches!(self, Self::NoKey | Self::EncryptedKey | Self::BrokenKey | Self::OtherKey)
     }
@@ -93,7 +93,7 @@ impl Certificate {
         Ok(Self { key: Arc::new(certified), not_before, not_after })
     }
 
-    /// Whether it holds at `now`.
+    /// Checks that it is valid at `now`.
     ///
     /// # Errors
     /// [`Flaw::NotYetValid`], [`Flaw::Expired`].
@@ -104,7 +104,7 @@ impl Certificate {
         if now > self.not_after { Err(Flaw::Expired(self.not_after)) } else { Ok(()) }
     }
 
-    /// Whether it is `other`.
+    /// Whether it has the same chain as `other`.
     pub(super) fn is(&self, other: &Self) -> bool {
         self.key.cert == other.key.cert
     }

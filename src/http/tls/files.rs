@@ -1,7 +1,7 @@
 //! A certificate from files: read at the start, and again when they change.
 //!
-//! Whoever renews a certificate writes two files, one after the other, so that for a moment they do not belong together.
-//! A pair that is broken is therefore looked at twice before anything is said of it; what was in service stays.
+//! A renewal writes two files, one after the other, so that for a moment they do not belong together. A broken pair is
+//! therefore logged only when a second check finds it broken; the certificate in service stays.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -20,7 +20,7 @@ use super::certificate::{Certificate, Flaw};
 use super::served::Served;
 use crate::config::https::Files;
 
-/// Why a pair of files can't be used: the key that names the file, the file, and what is wrong with it.
+/// Why a pair of files can't be used: the configuration key of the file, the file, and what is wrong with it.
 #[derive(Debug, Error)]
 #[error("{key} {path} {flaw}", path = .path.display())]
 pub struct PairError {
@@ -41,7 +41,7 @@ struct Stamp {
     inode: u64,
 }
 
-/// What was wrong at the last look.
+/// The result of the last check.
 #[derive(Debug, PartialEq, Eq)]
 enum Doubt {
     None,
@@ -72,22 +72,22 @@ impl Pair {
         Ok((Self { files: files.clone(), stamps, doubt: Doubt::None }, certificate))
     }
 
-    /// Looks at the files every `pause`, and at once when told to, until dropped.
+    /// Checks the files every `pause`, and at once when `at_once` is notified, until dropped.
     pub(super) async fn watch(pair: &Arc<Mutex<Self>>, pause: Duration, served: &Arc<Served>, at_once: &Notify) {
         let mut looks = interval(pause);
         loop {
-            let is_told_to = tokio::select! {
+            let is_requested = tokio::select! {
                 _ = looks.tick() => false,
                 () = at_once.notified() => true,
             };
             let (pair, served) = (Arc::clone(pair), Arc::clone(served));
-            // A file may lie on a disk that is far away.
+            // Reads may block for long: files may lie on a remote disk.
             let looked = tokio::task::spawn_blocking(move || {
-                pair.lock().unwrap_or_else(PoisonError::into_inner).look(&served, is_told_to);
+                pair.lock().unwrap_or_else(PoisonError::into_inner).look(&served, is_requested);
             });
             if let Err(error) = looked.await.map_err(JoinError::try_into_panic) {
                 match error {
-                    // This loop's own panic then, which its supervisor sees.
+                    // The loop panics, too, so that it is counted and started again.
                     Ok(panic) => resume_unwind(panic),
                     // The runtime is ending.
                     Err(_) => return,
@@ -96,10 +96,10 @@ impl Pair {
         }
     }
 
-    fn look(&mut self, served: &Served, is_told_to: bool) {
-        served.tell_expiry(OffsetDateTime::now_utc());
+    fn look(&mut self, served: &Served, is_requested: bool) {
+        served.log_expiry(OffsetDateTime::now_utc());
         let stamps = stamps(&self.files);
-        if stamps == self.stamps && !is_told_to {
+        if stamps == self.stamps && !is_requested {
             self.doubt = Doubt::None;
             return;
         }
@@ -109,18 +109,18 @@ impl Pair {
                 self.stamps = stamps;
                 self.doubt = Doubt::None;
             }
-            Err(error) => self.doubt(served, error.to_string(), is_told_to),
+            Err(error) => self.doubt(served, error.to_string(), is_requested),
         }
     }
 
-    fn doubt(&mut self, served: &Served, error: String, is_told_to: bool) {
+    fn doubt(&mut self, served: &Served, error: String, is_requested: bool) {
         let is_again = matches!(&self.doubt, Doubt::Seen(seen) if *seen == error);
         let is_logged = matches!(&self.doubt, Doubt::Logged(logged) if *logged == error);
-        if is_told_to || is_again {
+        if is_requested || is_again {
             served.count_failure();
             tracing::warn!("the certificate in service stays: {error}");
         }
-        self.doubt = if is_told_to || is_again || is_logged { Doubt::Logged(error) } else { Doubt::Seen(error) };
+        self.doubt = if is_requested || is_again || is_logged { Doubt::Logged(error) } else { Doubt::Seen(error) };
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::telemetry::{Counters, LateLevel, Registry, TelemetryError};
 
-/// What TLS to clients counts.
+/// The metrics of TLS to clients.
 #[derive(Debug)]
 pub struct TlsMetrics {
     /// When the certificate in service expires, in seconds since 1970; absent without a certificate.

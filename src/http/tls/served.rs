@@ -1,4 +1,4 @@
-//! The certificate that new connections are shown, and its place in the metrics.
+//! The certificate for new connections, and its metrics.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use super::certificate::Certificate;
 use super::metrics::TlsMetrics;
 use crate::domain::timestamp::rfc3339_millis;
 
-/// The certificate in service. Connections that are open keep the one that they were shown.
+/// The certificate in service. Open connections keep the one that they began with.
 pub(in crate::http) struct Served {
     current: watch::Sender<Option<Certificate>>,
-    /// What answers an authority that wants to see whether a name is ours.
+    /// Answers an authority that checks whether a name is ours.
     challenges: watch::Sender<Option<Arc<ResolvesServerCertAcme>>>,
-    has_told_expiry: AtomicBool,
+    is_expiry_logged: AtomicBool,
     metrics: Arc<TlsMetrics>,
 }
 
@@ -27,7 +27,7 @@ impl Served {
     /// Nothing in service yet.
     pub(super) fn new(metrics: Arc<TlsMetrics>) -> Self {
         let (current, challenges) = (watch::Sender::new(None), watch::Sender::new(None));
-        Self { current, challenges, has_told_expiry: AtomicBool::new(false), metrics }
+        Self { current, challenges, is_expiry_logged: AtomicBool::new(false), metrics }
     }
 
     /// Shows `certificate` to new connections from now on.
@@ -38,12 +38,12 @@ impl Served {
         let until = certificate.not_after;
         self.metrics.certificate_expiry.set(until.unix_timestamp());
         self.metrics.certificate_loads.with_label_values(&["loaded"]).inc();
-        self.has_told_expiry.store(false, Ordering::Relaxed);
+        self.is_expiry_logged.store(false, Ordering::Relaxed);
         self.current.send_replace(Some(certificate));
         tracing::info!(until = rfc3339_millis(until), "a certificate is in service");
     }
 
-    /// One did not come into service.
+    /// Counts a certificate that did not come into service.
     pub(super) fn count_failure(&self) {
         self.metrics.certificate_loads.with_label_values(&["failed"]).inc();
     }
@@ -52,7 +52,7 @@ impl Served {
         self.challenges.send_replace(Some(resolver));
     }
 
-    /// What the http-01 challenge `token` is to be answered with.
+    /// The answer to the http-01 challenge `token`.
     pub(in crate::http) fn key_authorization(&self, token: &str) -> Option<String> {
         self.challenges.borrow().as_ref()?.get_http_01_key_auth(token)
     }
@@ -66,10 +66,10 @@ impl Served {
         self.current.borrow().clone()
     }
 
-    /// Says once of a certificate that it has expired.
-    pub(super) fn tell_expiry(&self, now: OffsetDateTime) {
+    /// Logs once that the certificate has expired.
+    pub(super) fn log_expiry(&self, now: OffsetDateTime) {
         let flaw = self.current.borrow().as_ref().and_then(|certificate| certificate.check(now).err());
-        if flaw.is_some() && !self.has_told_expiry.swap(true, Ordering::Relaxed) {
+        if flaw.is_some() && !self.is_expiry_logged.swap(true, Ordering::Relaxed) {
             tracing::warn!("the certificate in service has expired; clients refuse it until it is renewed");
         }
     }

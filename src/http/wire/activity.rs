@@ -21,7 +21,7 @@ impl Activity {
         self.is_answered.store(true, Ordering::Relaxed);
     }
 
-    /// Whether nothing is under way, and was not when this was last asked.
+    /// Whether the connection is idle: no request is under way, and no byte has moved since the last call.
     pub fn is_idle(&self) -> bool {
         let has_moved = self.has_moved.swap(false, Ordering::Relaxed);
         !has_moved && self.is_answered.load(Ordering::Relaxed) && !self.is_blocked.load(Ordering::Relaxed)

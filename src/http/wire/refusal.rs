@@ -1,4 +1,4 @@
-//! Answers that no handler gave: hyper's own, in the service's words.
+//! Refusals in place of hyper's own answers.
 
 use std::fmt::Write as _;
 
@@ -10,11 +10,11 @@ use crate::http::request_id::REQUEST_ID;
 use crate::http::security;
 use crate::http::service::Service;
 
-/// How hyper says that its answer has no body.
+/// The header of hyper's answers without a body.
 const EMPTY: &[u8] = b"\r\ncontent-length: 0";
 
-/// The refusal to send where `buf` is an answer that hyper made by itself: one head, whole, and nothing behind it. What begins
-/// like one in the midst of an answer is a part of that; the caller knows where an answer begins.
+/// The refusal to send where `buf` is an answer of hyper's own: one whole head and nothing behind it. The caller makes
+/// sure that `buf` is the beginning of an answer.
 pub(super) fn instead_of(buf: &[u8]) -> Option<Refusal> {
     let head = buf.strip_suffix(b"\r\n\r\n").filter(|head| !head.windows(4).any(|part| part == b"\r\n\r\n"))?;
     if !head.windows(EMPTY.len()).any(|part| part.eq_ignore_ascii_case(EMPTY)) {
@@ -37,13 +37,13 @@ pub(in crate::http) fn not_tls(service: &Service) -> Vec<u8> {
     write(Refusal::NOT_TLS, service, None)
 }
 
-/// The whole answer that `refusal` is, counted and logged.
+/// Writes the whole answer of `refusal`; counts and logs it.
 pub(super) fn write(refusal: Refusal, service: &Service, transport_security: Option<&HeaderValue>) -> Vec<u8> {
     let status = refusal.status;
     service.metrics().requests.with_label_values(&["unknown", status.as_str()]).inc();
     let reply = refusal.into_reply(Format::Envelope);
     let id = service.next_id();
-    // Whoever sends rubbish could fill a disk with it; the metrics count each.
+    // A line for each would let a client fill the disk; the metrics count each.
     tracing::debug!(status = status.as_u16(), request_id = id.to_str().unwrap_or_default(), "malformed request");
     let mut text = head(status, id.to_str().unwrap_or_default(), reply.body.len());
     if let Some(policy) = transport_security {

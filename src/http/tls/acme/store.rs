@@ -1,4 +1,4 @@
-//! Where account and certificate of an ACME authority are kept: files that their owner alone may read.
+//! Files of an ACME account and its certificates, which their owner alone may read.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use crate::http::tls::certificate::Certificate;
 use crate::http::tls::served::Served;
 
-/// A directory of such files. A certificate that passes through, in or out, comes into service.
+/// A directory of such files. A certificate that is read or written comes into service.
 #[derive(Debug, Clone)]
 pub(super) struct Store {
     dir: PathBuf,
@@ -29,7 +29,7 @@ impl Store {
         Ok(Self { dir, served })
     }
 
-    /// A file for what was asked of whom: with other names or another authority, another file.
+    /// The file for these names at this authority: others have files of their own.
     fn path(&self, kind: &str, asked: &[String], directory_url: &str) -> PathBuf {
         let mut hash = Context::new(&SHA256);
         for part in asked.iter().map(String::as_str).chain([directory_url]) {
@@ -54,7 +54,7 @@ impl Store {
         in_background(move || replace(&path, &content)).await
     }
 
-    /// The library's form: key and chain, one after the other.
+    /// `pem` is in the library's form: key and chain, one after the other.
     fn put_into_service(&self, pem: &[u8]) {
         match Certificate::parse(pem, pem) {
             Ok(certificate) => self.served.put(certificate),
@@ -94,7 +94,7 @@ impl AccountCache for Store {
     }
 }
 
-/// Puts a whole file in the place of the old one, or none.
+/// Replaces a file whole, or not at all.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
     match fs::remove_file(&new) {
