@@ -1,4 +1,5 @@
-//! What all actors have in common: how they are called, started, supervised, and answered in batches. It names no capability.
+//! The rules of all actors in code: how they are called, started and supervised, and how their requests are batched. It
+//! names no capability.
 
 pub mod batcher;
 pub mod call;

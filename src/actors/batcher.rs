@@ -1,12 +1,12 @@
 //! Requests that gather until one statement answers many of them.
 //!
-//! A message costs its sender and the actor more than the request that it brings. So requests gather where both see them, and
-//! only the first of those that gather notifies the actor. A request has no timer of its own either. Its deadline is enforced
-//! where it is: the inbox is swept for as long as it holds requests, whether or not there is an actor; a batch refuses late
-//! requests while its statement runs.
+//! A message costs its sender and the actor more than the request that it brings. So requests gather where both see
+//! them, and only the first of those that gather notifies the actor. A request has no timer of its own either. Its
+//! deadline is enforced where it is: the inbox is swept for as long as it holds requests, whether or not there is an
+//! actor; a batch refuses late requests while its statement runs.
 //!
-//! While as many statements run as have a permit, requests gather; when one ends, all that gathered leave as one. No timer takes
-//! part: alone, a request goes at once, and every answer was read after its request came in.
+//! Requests gather while statements hold all permits. When one ends, all that gathered leave as one statement. No timer
+//! takes part: a request that is alone leaves at once, and every answer is read after its request came in.
 //!
 //! Most requests gather in an inbox, first come, first served. A feature whose requests wait for more than a permit brings a
 //! [`Gathering`] of its own.
@@ -33,23 +33,23 @@ use permits::{Permit, Permits};
 
 /// A statement that answers many requests.
 pub trait Statement: Send + Sync + 'static {
-    /// What a request asks for.
+    /// The key of a request.
     type Key: Send + 'static;
-    /// What it gets.
+    /// The answer.
     type Value: Send + 'static;
-    /// Why it gets nothing.
+    /// Why there is no answer.
     type Error: From<CallError> + Send + 'static;
     /// Requests that one statement answers at most, whatever the configuration says.
     const MAX: usize = usize::MAX;
 
-    /// Asked for one key after the other, says whether it fits into one statement with those that it has accepted. The
-    /// others wait for the next statement, in their order.
+    /// Returns a filter that is called with one key after the other, and returns whether it fits into one statement
+    /// with those that it has accepted. The others wait for the next statement, in their order.
     #[must_use]
     fn fitting() -> impl FnMut(&Self::Key) -> bool {
         |_: &Self::Key| true
     }
 
-    /// Answers each key, in their order.
+    /// Answers the keys, in their order.
     fn run(&self, keys: Vec<Self::Key>) -> impl Future<Output = Vec<Result<Self::Value, Self::Error>>> + Send;
 }
 
@@ -75,7 +75,7 @@ impl<S: Statement> Batcher<S> {
     /// Waits for the answer to `key`.
     ///
     /// # Errors
-    /// The statement's, or that of a call where the time is over or the batch was lost.
+    /// The statement's error, or a [`CallError`] where the deadline has passed or the batch was lost.
     pub async fn ask(&self, key: S::Key) -> Result<S::Value, S::Error> {
         let (answer, is_first) = self.inbox.put(key);
         if is_first {
@@ -102,16 +102,16 @@ impl fmt::Debug for Notifier {
 }
 
 impl Notifier {
-    /// Says that a gathering that was not ready is ready now.
+    /// Notifies the actor that a gathering has become ready.
     pub fn notify(&self) {
-        // Where there is no actor, the next one looks for itself.
+        // Without an actor nothing is lost: its successor checks all gatherings.
         if let Some(actor) = self.0.load() {
             let _ = actor.cast(Msg::Gathered);
         }
     }
 }
 
-/// A statement that runs, and answers those who asked; or a [chore](Plan::every).
+/// A statement that runs and answers its requests; or a [chore](Plan::every).
 pub type Run = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Requests of one kind that gather until a statement answers them.
@@ -120,11 +120,11 @@ pub trait Gathering: Send + Sync + 'static {
     /// [notified](Notifier::notify).
     fn is_ready(&self) -> bool;
 
-    /// Takes up to `max` of them, and gives the statement that answers them; `None` where there are none after all.
+    /// Takes up to `max` requests; returns the statement that answers them, or `None` where no request is left.
     fn take(self: Arc<Self>, max: usize) -> Option<Run>;
 }
 
-/// Calls `sweep` in a task of its own, every so often for as long as it says that there is more to sweep.
+/// Calls `sweep` in a task of its own, at intervals of `every`, until it returns false.
 pub fn keep_sweeping(every: Duration, sweep: impl Fn() -> bool + Send + 'static) {
     tokio::spawn(async move {
         loop {
@@ -156,7 +156,8 @@ struct Chore {
 }
 
 impl Plan {
-    /// No statements yet. One answers `batch_max` requests at most, and each request waits for `patience` at the most.
+    /// A plan without statements. A statement answers at most `batch_max` requests, and a request waits for at most
+    /// `patience`.
     #[must_use]
     pub fn new(batch_max: usize, patience: Duration) -> Self {
         Self { actor: Current::vacant(), batch_max, patience, groups: Vec::new(), chores: Vec::new() }
@@ -183,13 +184,13 @@ impl Plan {
         }
     }
 
-    /// Notifies the actor that will send them off.
+    /// A notifier of the actor that will send them off.
     #[must_use]
     pub fn notifier(&self) -> Notifier {
         Notifier(self.actor.clone())
     }
 
-    /// Adds a chore, for which nobody waits: it is started together with the actor, and again every so often.
+    /// Adds a chore, whose end nobody waits for. It starts together with the actor, and again at intervals of `every`.
     pub fn every(&mut self, every: Duration, start: impl Fn() -> Run + Send + Sync + 'static) {
         self.chores.push(Chore { every, start: Box::new(start) });
     }
@@ -204,7 +205,8 @@ impl Plan {
                 let actor = plan.actor.clone();
                 let (started, _) = Actor::spawn_linked(None, BatchActor, plan, supervisor).await?;
                 actor.set(started.clone());
-                // What its predecessor was notified of, or was not there to be notified of.
+                // For what its predecessor was notified of and did not do, and for notifications while there was no
+                // actor.
                 let _ = started.cast(Msg::Gathered);
                 Ok(started.get_cell())
             }
@@ -213,16 +215,16 @@ impl Plan {
 }
 
 enum Msg {
-    /// There are requests.
+    /// Requests have gathered.
     Gathered,
-    /// A permit is free again, and was missed.
+    /// A permit is free, after the actor has missed one.
     Free,
     /// It is time for the chore at this place.
     Chore(usize),
 }
 
-/// Owns whose turn it is; waits on nothing, statements run in tasks beside it; dies only by a panic, and its successor finds the
-/// requests where they gather.
+/// Owns permits and turns; waits on nothing, because statements run in tasks beside it; dies only by a panic. Its
+/// successor finds the requests where they gather.
 struct BatchActor;
 
 struct State {
@@ -237,15 +239,15 @@ struct Turns {
 }
 
 impl State {
-    /// All permits are free. `notifier` makes what notifies the actor of a permit that was missed.
+    /// A state with all permits free. `notifier` makes the function that notifies the actor of a permit that it missed.
     fn new<F: Fn() + Send + Sync + 'static>(plan: Arc<Plan>, notifier: impl Fn() -> F) -> Self {
         let turns = |group: &Group| Turns { permits: Permits::new(group.permits, notifier()), next: 0 };
         let groups = plan.groups.iter().map(turns).collect();
         Self { plan, groups }
     }
 
-    /// Sends off what has gathered, for as long as there is a permit for another statement. `spawn` runs a statement and gives
-    /// its permit back.
+    /// Sends off gathered requests for as long as there is a permit. `spawn` runs a statement and gives its permit
+    /// back.
     fn flush(&mut self, mut spawn: impl FnMut(Run, Permit)) {
         for (group, turns) in self.plan.groups.iter().zip(&mut self.groups) {
             let count = group.kinds.len();
@@ -274,7 +276,7 @@ impl Actor for BatchActor {
             // Ends with the actor.
             drop(myself.send_interval(chore.every, move || Msg::Chore(at)));
         }
-        // An actor that is gone has no use for a permit.
+        // An actor that is gone needs no permit.
         Ok(State::new(plan, || {
             let myself = myself.clone();
             move || drop(myself.cast(Msg::Free))
@@ -289,7 +291,7 @@ impl Actor for BatchActor {
                 }
                 return Ok(());
             }
-            // Whatever is ready to run first adds its request: nothing is waited for, and a statement answers twice as many.
+            // Lets ready tasks add their requests first. That waits for nothing, and a statement answers twice as many.
             Msg::Gathered => yield_now().await,
             Msg::Free => {}
         }
@@ -303,8 +305,8 @@ impl Actor for BatchActor {
     }
 }
 
-/// What was found, for each key in their order: `key` says whose a value is. A value that several ask for is cloned for all but
-/// the last of them.
+/// Assigns found values to `keys`, in their order; `key` returns the key of a value. A value with several requests is
+/// cloned for all but the last of them.
 pub fn align<K: Ord, T: Clone>(keys: &[K], mut found: Vec<T>, key: impl Fn(&T) -> &K) -> Vec<Option<T>> {
     let mut places: Vec<usize> = (0..keys.len()).collect();
     places.sort_unstable_by_key(|at| keys.get(*at));
@@ -314,7 +316,7 @@ pub fn align<K: Ord, T: Clone>(keys: &[K], mut found: Vec<T>, key: impl Fn(&T) -
     let mut places = places.into_iter().peekable();
     while let Some(at) = places.next() {
         let Some(wanted) = keys.get(at) else { continue };
-        // Nobody has asked for those; the database would have to be at fault.
+        // Values without a request: only a fault in the database could cause them.
         while found.next_if(|value| key(value) < wanted).is_some() {}
         let is_last = places.peek().and_then(|next| keys.get(*next)) != Some(wanted);
         let value = if is_last {

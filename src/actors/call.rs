@@ -15,7 +15,7 @@ pub type Cell = ActorCell;
 /// Why an actor gave no answer at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum CallError {
-    /// It is being restarted, or died with the call in its hands.
+    /// It is being restarted, or died before it answered.
     #[error("the actor is being restarted")]
     Gone,
     /// It did not answer within the configured time.
@@ -23,7 +23,7 @@ pub enum CallError {
     TimedOut,
 }
 
-/// The actor that currently plays a part. A restarted actor is another one: references to the old are dead.
+/// The current actor of a part. A restarted actor is another one: references to the old are dead.
 pub(crate) struct Current<M>(Arc<RwLock<Option<ActorRef<M>>>>);
 
 impl<M> Clone for Current<M> {

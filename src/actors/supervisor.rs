@@ -1,8 +1,8 @@
 //! The supervisor.
 //!
 //! Owns the actors of the service; waits on nothing; dies when the service stops, and its children with it. It starts
-//! them, links them, and starts a new one in the place of one that died: at once, or after a pause where one dies again and
-//! again ([`Part`]). It does nothing else.
+//! them, links them, and replaces one that died: at once, or after a pause if one dies again and again ([`Part`]). It
+//! does nothing else.
 
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use std::future::Future;
@@ -26,7 +26,7 @@ impl std::fmt::Debug for Child {
 }
 
 impl Child {
-    /// `spawn` starts the actor linked to the given supervisor and tells its handle of it.
+    /// `spawn` starts the actor linked to the given supervisor, and makes it its handle's current one.
     #[must_use]
     pub fn new<F>(name: &'static str, spawn: impl Fn(ActorCell) -> F + Send + Sync + 'static) -> Self
     where
@@ -52,7 +52,7 @@ enum Msg {
 
 struct State {
     children: Vec<Supervised>,
-    /// The supervisor itself. Nobody starts it again.
+    /// The supervisor itself, which nobody starts again.
     own: Part,
 }
 

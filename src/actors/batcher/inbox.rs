@@ -1,4 +1,4 @@
-//! Requests for one statement on their way to the actor.
+//! Requests that gather for one kind of statement.
 
 use std::mem;
 use std::pin::pin;
@@ -11,10 +11,10 @@ use tokio::time::sleep_until;
 use super::{Gathering, Run, Statement, keep_sweeping};
 use crate::actors::call::CallError;
 
-/// How often requests that wait are looked through for those whose time is over.
+/// How often waiting requests are checked for their deadlines.
 const SWEEP: Duration = Duration::from_millis(250);
 
-/// Requests that wait for their statement: those that came first in front.
+/// Requests that wait for their statement, first come, first served.
 pub(super) struct Inbox<S: Statement> {
     pub(super) statement: S,
     waiting: Mutex<Waiting<S>>,
@@ -23,7 +23,7 @@ pub(super) struct Inbox<S: Statement> {
 
 struct Waiting<S: Statement> {
     requests: Vec<Request<S>>,
-    /// There is a task that sweeps them. Neither the actor nor its supervisor has to live for a request to end in time.
+    /// Whether a task sweeps them. Deadlines hold without the actor and its supervisor.
     is_swept: bool,
 }
 
@@ -35,7 +35,7 @@ struct Request<S: Statement> {
 }
 
 struct Caller<S: Statement> {
-    /// `None` once its time was over.
+    /// `None` once it was refused.
     reply: Option<oneshot::Sender<Answer<S>>>,
     until: Instant,
 }
@@ -47,12 +47,12 @@ struct Batch<S: Statement> {
 }
 
 impl<S: Statement> Inbox<S> {
-    /// An empty one, whose callers wait for `patience` at the most.
+    /// An empty inbox, whose callers wait for at most `patience`.
     pub(super) fn new(statement: S, patience: Duration) -> Self {
         Self { statement, waiting: Mutex::new(Waiting { requests: Vec::new(), is_swept: false }), patience }
     }
 
-    /// Adds a request. Gives where its answer comes, and whether it is the first of those that gather.
+    /// Adds a request. Returns the receiver of its answer, and whether it is the first of those that gather.
     pub(super) fn put(self: &Arc<Self>, key: S::Key) -> (oneshot::Receiver<Answer<S>>, bool) {
         let (reply, answer) = oneshot::channel();
         let caller = Caller { reply: Some(reply), until: Instant::now() + self.patience };
@@ -79,7 +79,7 @@ impl<S: Statement> Inbox<S> {
         Batch { keys, callers }
     }
 
-    /// Refuses those whose time is over. Says whether others wait.
+    /// Refuses requests whose deadline has passed. Returns whether others wait.
     fn sweep(&self) -> bool {
         let now = Instant::now();
         let mut waiting = self.lock();
@@ -116,7 +116,7 @@ impl<S: Statement> Caller<S> {
 }
 
 impl<S: Statement> Batch<S> {
-    /// Runs `statement` and hands its answers out; refuses those whose time is over meanwhile.
+    /// Runs `statement` and hands its answers out. Refuses requests whose deadline passes meanwhile.
     async fn run(mut self, statement: &S) {
         let mut running = pin!(statement.run(mem::take(&mut self.keys)));
         let mut in_time = self.callers.iter_mut();
@@ -125,7 +125,7 @@ impl<S: Statement> Batch<S> {
             tokio::select! {
                 biased;
                 answers = &mut running => break answers,
-                // Those behind it came later.
+                // The requests behind it came later, so their deadlines are later.
                 () = sleep_until(first.until.into()) => first.refuse(),
             }
         };
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_first_of_those_that_gather_is_told_apart_and_each_gets_its_own_answer() {
+    async fn the_first_of_those_that_gather_is_known_and_each_gets_its_own_answer() {
         let inbox = Arc::new(Inbox::new(Double, PATIENCE));
         let ((a, first), (b, second)) = (inbox.put(1), inbox.put(2));
         assert!(first && !second && inbox.is_ready());

@@ -17,7 +17,7 @@ const ORDERS: usize = 2_000;
 const CALLERS: u32 = 4;
 const PATIENCE: Duration = Duration::from_hours(1);
 
-/// Twice each key, for as many statements at once as there are permits.
+/// Doubles each key, for as many statements at once as there are permits.
 struct Permitted {
     permits: usize,
     running: AtomicUsize,
@@ -37,7 +37,7 @@ impl Statement for Permitted {
     }
 }
 
-/// Lets others go first, before and after each step of the actor.
+/// Yields before and after each step of the actor.
 struct Interrupted(Arc<Inbox<Permitted>>);
 
 impl Gathering for Interrupted {
@@ -61,7 +61,8 @@ enum Mail {
     End,
 }
 
-/// Callers ask at once, and an actor sends their requests off; of its statements, `lost` panic. Gives how many got no answer.
+/// Callers ask at once, and an actor sends their requests off. The first `lost` statements are dropped, as by a panic.
+/// Returns how many callers got no answer.
 fn serve(permits: usize, batch_max: usize, mut lost: usize) -> usize {
     let (sender, mailbox) = mpsc::channel();
     let inbox = Arc::new(Inbox::new(Permitted { permits, running: AtomicUsize::new(0) }, PATIENCE));
@@ -112,7 +113,7 @@ fn serve(permits: usize, batch_max: usize, mut lost: usize) -> usize {
 }
 
 fn in_every_order(check: impl Fn() + Send + Sync + 'static) {
-    // Sweeps and deadlines belong to it. It does not run: nothing depends on the time.
+    // Sweeps and deadlines need a runtime. It does not run, so nothing depends on the time.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let _entered = runtime.enter();
     shuttle::check_random(check, ORDERS);

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Permits for statements that run. The actor is notified of a free permit only after it failed to get one: otherwise each answer
-/// would wake two tasks, its caller's and the actor's, and for two a second thread is woken.
+/// Permits for statements that run. The actor is notified of a free permit only after it failed to get one: otherwise
+/// each answer would wake two tasks, its caller's and the actor's, and the second wakes another thread.
 pub(super) struct Permits(Arc<Shared>);
 
 struct Shared {
@@ -13,7 +13,7 @@ struct Shared {
 
 struct Count {
     free: usize,
-    /// The actor found no permit, and has to be notified of the next.
+    /// Whether the actor found no permit, and has to be notified of the next one.
     is_wanted: bool,
 }
 
@@ -21,13 +21,13 @@ struct Count {
 pub(super) struct Permit(Arc<Shared>);
 
 impl Permits {
-    /// So many permits, and how to notify of one that was missed.
+    /// `count` permits; `notify` is called when a permit is free after one was missed.
     pub(super) fn new(count: usize, notify: impl Fn() + Send + Sync + 'static) -> Self {
         let count = Mutex::new(Count { free: count, is_wanted: false });
         Self(Arc::new(Shared { count, notify: Box::new(notify) }))
     }
 
-    /// A permit, or a notification as soon as there is one.
+    /// Takes a permit; without one, the actor is notified as soon as there is one.
     pub(super) fn take(&self) -> Option<Permit> {
         let mut count = self.0.lock();
         if let Some(less) = count.free.checked_sub(1) {
