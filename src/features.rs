@@ -1,7 +1,7 @@
 //! The capabilities, a folder each, with the same file names in all of them.
 //!
-//! A feature is built from the rooms below and from the handles of other features, which [`crate::app::features`] passes to it.
-//! It gives its own handle and a [`Feature`]: what there is to start and to serve.
+//! A feature is built from the rooms below and from the handles of other features, which [`crate::app::features`]
+//! passes to it. Its [`Manifest`] is constant; building it gives its handle and a [`Feature`] to start and to serve.
 
 pub mod accounts;
 pub mod audit;
@@ -30,68 +30,68 @@ use crate::telemetry::Registry;
 /// What features are built from, beside the handles of others.
 pub(crate) struct Kit<'a> {
     /// The configuration.
-    pub config: &'a Config,
+    pub(crate) config: &'a Config,
     /// Connections to the database.
     pub(crate) pool: Pool,
     /// How statements are run and counted.
     pub(crate) statements: Statements,
     /// Makes pseudonyms of addresses and networks.
-    pub pseudonyms: Arc<Pseudonyms>,
+    pub(crate) pseudonyms: Arc<Pseudonyms>,
     /// Where metrics are registered.
-    pub registry: Registry,
+    pub(crate) registry: Registry,
 }
 
-/// What a capability is before anything of it is built: constants of its folder.
+/// The constants of a capability, which exist before anything is built.
 #[derive(Debug)]
 pub struct Manifest {
     /// Its steps of the schema. All features' steps are merged by their numbers.
     pub migrations: &'static [Migration],
     /// Kinds of audit events that it writes.
     pub events: &'static [&'static str],
-    /// What `rollcall check` asks of it.
+    /// Its lines of `rollcall check`.
     pub checks: &'static [Check],
 }
 
 /// A line of `rollcall check`.
 #[derive(Debug)]
 pub struct Check {
-    /// What the line begins with.
+    /// The first word of the line.
     pub name: &'static str,
-    /// Says what is good, or why the service would not start.
+    /// Returns the rest of the line, or why the service would not start.
     pub run: for<'a> fn(Checked<'a>) -> CheckAnswer<'a>,
 }
 
-/// What a [`Check`] says.
+/// The result of a [`Check`].
 pub type CheckAnswer<'a> = Pin<Box<dyn Future<Output = Result<String, Box<dyn Error + Send + Sync>>> + Send + 'a>>;
 
-/// What checks look at: a database that is up to date, and what the configuration says.
+/// The input of checks: an up-to-date database, and the configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Checked<'a> {
     /// The configuration.
     pub config: &'a Config,
     /// Connections to the database.
     pub pool: &'a Pool,
-    /// What tokens are signed with.
+    /// The secret that tokens are signed with.
     pub secret: &'a SecretString,
-    /// Where metrics are registered.
+    /// The registry for metrics.
     pub registry: &'a Registry,
 }
 
-/// Every capability's.
+/// The manifests of all capabilities that have one.
 const MANIFESTS: [&Manifest; 4] = [&accounts::MANIFEST, &login::MANIFEST, &tokens::MANIFEST, &audit::MANIFEST];
 
-/// The schema that all of them need.
+/// The schema of all capabilities together.
 #[must_use]
 pub fn schema() -> Schema {
     Schema::new(MANIFESTS.iter().flat_map(|manifest| manifest.migrations))
 }
 
-/// Kinds of audit events that any of them writes.
+/// All kinds of audit events.
 pub fn event_kinds() -> impl Iterator<Item = &'static str> {
     MANIFESTS.iter().flat_map(|manifest| manifest.events).copied()
 }
 
-/// What `rollcall check` asks of all of them.
+/// All lines of `rollcall check`.
 pub fn checks() -> impl Iterator<Item = &'static Check> {
     MANIFESTS.iter().flat_map(|manifest| manifest.checks)
 }
@@ -110,12 +110,12 @@ pub(crate) async fn with_database<T, E: From<DatabaseError>>(
     done
 }
 
-/// What a capability brings beside its handle.
+/// The parts of a capability beside its handle.
 #[derive(Default)]
 pub struct Feature {
-    /// What clients may ask of it.
+    /// Its endpoints.
     pub endpoints: Vec<Endpoint>,
-    /// The actors to start, and to start again.
+    /// Its actors, which the supervisor starts and restarts.
     pub children: Vec<Child>,
     /// Bring gauges up to date before metrics are read.
     pub reports: Vec<Box<dyn Fn() + Send + Sync>>,
@@ -124,7 +124,7 @@ pub struct Feature {
 }
 
 impl Feature {
-    /// Takes over what `other` brings.
+    /// Adds the parts of `other`.
     pub(crate) fn extend(&mut self, other: Self) {
         let Self { endpoints, children, reports, readiness } = other;
         self.endpoints.extend(endpoints);

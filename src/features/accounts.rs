@@ -1,6 +1,6 @@
-//! Accounts: who has one, and what is known of them.
+//! Accounts: registration, lookups, and the stored hashes.
 //!
-//! The user actor owns whose turn it is to use the database; lookups and writes gather beside it and leave in batches.
+//! The user actor owns permits and turns; lookups and writes gather beside it and leave in batches.
 
 pub mod api;
 pub mod handle;
@@ -17,7 +17,7 @@ use crate::features::tokens::handle::TokenHandle;
 use handle::{GRACE, UserHandle};
 use store::{AccountsByEmail, Insert, ReplaceHash, Users, UsersById};
 
-/// What it is.
+/// Its constants.
 pub(super) const MANIFEST: Manifest = Manifest {
     migrations: &[Migration {
         version: 1,

@@ -1,11 +1,11 @@
-//! The audit log: what happened to accounts, chained so that nobody can change it unseen.
+//! The audit log: events of accounts and keys, chained so that every change to them shows.
 
 mod actor;
 pub mod chain;
 pub mod cli;
 pub mod handle;
-mod hits;
 mod metrics;
+mod refusals;
 pub mod store;
 
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::actors::Current;
 use crate::telemetry::TelemetryError;
 use actor::Sealer;
 use handle::AuditHandle;
-use hits::Hits;
 use metrics::AuditMetrics;
+use refusals::Refusals;
 
-/// What it is.
+/// Its constants.
 pub(super) const MANIFEST: Manifest = Manifest {
     migrations: &[Migration {
         version: 2,
@@ -37,11 +37,11 @@ pub(crate) fn build(kit: &Kit<'_>) -> Result<(AuditHandle, Feature), TelemetryEr
     let Kit { config, pool, pseudonyms, registry, .. } = kit;
     let metrics = AuditMetrics::register(registry)?;
     let actor = Current::vacant();
-    let hits = Arc::new(Hits::new(config.audit.limit_window, metrics.dropped.clone()));
-    let handle = AuditHandle { actor: actor.clone(), hits: Arc::clone(&hits) };
+    let refusals = Arc::new(Refusals::new(config.audit.limit_window, metrics.dropped.clone()));
+    let handle = AuditHandle { actor: actor.clone(), refusals: Arc::clone(&refusals) };
     let sealer = Arc::new(Sealer {
         pool: pool.clone(),
-        hits,
+        refusals,
         pseudonyms: Arc::clone(pseudonyms),
         metrics,
         every: config.audit.seal_every,

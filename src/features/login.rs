@@ -1,12 +1,12 @@
-//! Logging in: how often somebody may try, and what the right password gives.
+//! Logins: which attempts are admitted, and the token for the right password.
 //!
-//! A login reserves an attempt before its password is checked and resolves it after. PostgreSQL holds the counters, so that
-//! all replicas agree; policy.rs admits an attempt only if it and all that are under way could fail without passing a limit. Where
-//! attempts under way alone stand in its way, they may turn out to be valid: it waits for one to end, in process by being woken,
-//! across replicas by asking again.
+//! A login reserves an attempt before its password is checked and resolves it after. PostgreSQL holds the counters, so
+//! that all replicas agree; policy.rs admits an attempt only if it and all that are under way could fail without
+//! passing a limit. If only attempts under way stand in its way, these may still succeed, so the login waits for one to
+//! end: on this replica it is woken, for other replicas it asks again.
 //!
-//! The attempts actor owns whose turn it is to use the database. Ends gather in an inbox, logins in lines; both beside the actor,
-//! where its successor finds them.
+//! The attempts actor owns permits and turns. Ends gather in an inbox, logins in lines; both beside the actor, where
+//! its successor finds them.
 
 pub mod api;
 pub mod handle;
@@ -42,10 +42,10 @@ use resolve::Resolve;
 use store::Counters;
 use waiters::Waiters;
 
-/// Statements of each kind under way at once: while one runs, the next gathers.
+/// Statements of each kind that may run at once: while they run, requests gather.
 const STATEMENTS: usize = 2;
 
-/// What it is.
+/// Its constants.
 pub(super) const MANIFEST: Manifest = Manifest {
     migrations: &[
         Migration {
@@ -81,7 +81,7 @@ pub(crate) fn build(
     let metrics = Arc::new(AttemptMetrics::register(&kit.registry)?);
     let Config { limits, database, hashing, .. } = kit.config;
     let (max_wait, timeout) = (hashing.max_wait, database.timeout + GRACE);
-    // Longer than anything between an attempt's two statements may take, and both of them.
+    // Longer than an attempt's two statements and all between them may take.
     let lease = max_wait + COMPUTE_TIMEOUT + 2 * timeout;
     let (pool, statements) = (kit.pool.clone(), kit.statements.clone());
     let counters = Counters { pool, statements, rules: Rules::new(limits, lease) };

@@ -1,10 +1,10 @@
-//! The service itself: whether it is there.
+//! The service itself: whether it runs.
 
 pub mod api;
 
 use super::Feature;
 
-/// Builds it.
+/// Builds its endpoint.
 pub(crate) fn build() -> Feature {
     Feature { endpoints: vec![api::root::endpoint()], ..Feature::default() }
 }

@@ -1,4 +1,4 @@
-//! Tokens: signed for those who have logged in, verified with each request, and the keys of both.
+//! Tokens: signed at a login, verified with each request, and their keys.
 
 mod actor;
 pub mod api;
@@ -29,7 +29,7 @@ use crate::telemetry::Registry;
 use handle::{KeyMetrics, Keyring, KeyringError, TokenHandle};
 use store::KeyStore;
 
-/// What it is.
+/// Its constants.
 pub(super) const MANIFEST: Manifest = Manifest {
     migrations: &[Migration {
         version: 4,
@@ -41,7 +41,7 @@ pub(super) const MANIFEST: Manifest = Manifest {
     checks: &[Check { name: "keys", run: |checked| Box::pin(check(checked)) }],
 };
 
-/// Whether tokens could be signed; and by which key, and which are there to check tokens with.
+/// Checks that tokens can be signed; describes the key that signs and all keys that verify.
 async fn check(
     Checked { config, pool, secret, registry }: Checked<'_>,
 ) -> Result<String, Box<dyn Error + Send + Sync>> {
@@ -63,8 +63,8 @@ pub(crate) async fn open_keyring(
     Keyring::open(secret, &config.tokens, store, KeyMetrics::register(registry)?).await
 }
 
-/// Longest wait for the table of keys, whatever `database.timeout_ms` is: every replica shall have read it several times
-/// before a new key signs (`tokens.publish_s`).
+/// Longest wait for the table of keys, whatever `database.timeout_ms` is: every replica shall have read it several
+/// times before a new key signs (`tokens.publish_s`).
 pub(crate) const KEYS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Builds the handle, and the actor that keeps its keys fresh.

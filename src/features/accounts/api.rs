@@ -1,4 +1,4 @@
-//! What clients may ask about accounts.
+//! Endpoints about accounts.
 
 pub mod me;
 pub mod register;

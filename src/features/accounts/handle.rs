@@ -17,7 +17,7 @@ use crate::database::statements::Unavailable;
 use crate::domain::network::Network;
 use crate::hashing::PasswordHash;
 
-/// On top of `database.timeout_ms`: the batch answers for itself when that is over, and should be heard.
+/// Added to `database.timeout_ms`, so that the statement's own error arrives before the caller's deadline.
 pub(super) const GRACE: Duration = Duration::from_millis(500);
 
 /// Finds and stores users.
@@ -80,31 +80,31 @@ impl UserHandle {
         self.by_email.ask(email).await
     }
 
-    /// Stores a new user; the table's UNIQUE constraint alone decides who comes first.
+    /// Stores a new user; the table's UNIQUE constraint alone decides which of two comes first.
     ///
     /// # Errors
     /// Any [`UserError`].
     pub async fn insert(&self, registration: Registration) -> Result<User, UserError> {
         let Registration { name, email, password_hash, network } = registration;
         let id = Uuid::new_v4();
-        let told = self.told(&email, network);
-        let row = NewRow { id, name: name.clone(), email: email.clone(), password_hash, told };
+        let audit_fields = self.audit_fields(&email, network);
+        let row = NewRow { id, name: name.clone(), email: email.clone(), password_hash, audit_fields };
         let created_at = self.inserts.ask(row).await?;
         Ok(User { id, name, email, created_at })
     }
 
-    /// Puts `new` in the place of the account's hash, unless that has changed since it was read. The login that led to it
-    /// came from `network`.
+    /// Replaces the account's hash by `new`, unless it has changed since it was read. `network` is that of the login
+    /// that led to this.
     ///
     /// # Errors
     /// [`UserError::Unavailable`], [`UserError::Call`].
     pub async fn replace_hash(&self, account: Account, new: PasswordHash, network: Network) -> Result<(), UserError> {
         let Account { user, password_hash: old } = account;
-        self.hashes.ask(NewHash { id: user.id, old, new, told: self.told(&user.email, network) }).await
+        self.hashes.ask(NewHash { id: user.id, old, new, audit_fields: self.audit_fields(&user.email, network) }).await
     }
 
-    fn told(&self, email: &Email, network: Network) -> Told {
-        Told { email: self.pseudonyms.email(email.as_str()), source: self.pseudonyms.network(network) }
+    fn audit_fields(&self, email: &Email, network: Network) -> AuditFields {
+        AuditFields { email: self.pseudonyms.email(email.as_str()), source: self.pseudonyms.network(network) }
     }
 
     /// The actor itself, for supervision from outside.
@@ -120,19 +120,19 @@ pub(super) struct NewRow {
     pub(super) name: Name,
     pub(super) email: Email,
     pub(super) password_hash: PasswordHash,
-    pub(super) told: Told,
+    pub(super) audit_fields: AuditFields,
 }
 
-/// A hash to put in the place of another.
+/// A hash to replace another.
 pub(super) struct NewHash {
     pub(super) id: Uuid,
     pub(super) old: PasswordHash,
     pub(super) new: PasswordHash,
-    pub(super) told: Told,
+    pub(super) audit_fields: AuditFields,
 }
 
-/// What the event of a change tells of addresses.
-pub(super) struct Told {
+/// Pseudonyms for the event of a change.
+pub(super) struct AuditFields {
     pub(super) email: Option<String>,
     pub(super) source: Option<String>,
 }

@@ -22,15 +22,15 @@ const ACCOUNTS_BY_EMAIL: &str =
 // The events are those of audit_append, for all rows at once: a call for each would cost as much as the row does.
 const INSERT: &str = "WITH asked AS (
         SELECT * FROM unnest($1::uuid[], $2::varchar[], $3::varchar[], $4::varchar[], $5::text[], $6::text[])
-            AS asked (user_id, name, email, password_hash, told_email, source)
+            AS asked (user_id, name, email, password_hash, audit_email, source)
     ), stored AS (
         INSERT INTO users (user_id, name, email, password_hash)
         SELECT user_id, name, email, password_hash FROM asked
         ON CONFLICT (email) DO NOTHING
         RETURNING user_id, created_at
-    ), told AS (
+    ), recorded AS (
         INSERT INTO audit_events (kind, user_id, email, source)
-        SELECT 'registered', user_id, told_email, source FROM stored JOIN asked USING (user_id)
+        SELECT 'registered', user_id, audit_email, source FROM stored JOIN asked USING (user_id)
     )
     SELECT user_id, created_at FROM stored";
 const REPLACE_HASH: &str = "WITH replaced AS (
@@ -38,7 +38,7 @@ const REPLACE_HASH: &str = "WITH replaced AS (
     )
     SELECT audit_append('hash_upgraded', user_id, $4, $5, NULL) FROM replaced";
 
-/// The table of users: connections to it, and how statements are sent over them.
+/// The table of users: its connections, and how statements are sent.
 #[derive(Clone)]
 pub(super) struct Users {
     pub(super) pool: Pool,
@@ -91,7 +91,7 @@ impl Statement for AccountsByEmail {
     }
 }
 
-/// What each key is answered: the value of its row, where there is one.
+/// The answer to each key: the value of its row, where there is one.
 fn answers<K: Ord, T: Clone>(
     keys: &[K],
     rows: Result<Vec<Row>, Unavailable>,
@@ -104,7 +104,7 @@ fn answers<K: Ord, T: Clone>(
     }
 }
 
-/// Stores new users, each with its event, and says when each of them was made.
+/// Stores new users, each with its event; answers when each was made.
 pub(super) struct Insert(pub(super) Users);
 
 impl Statement for Insert {
@@ -121,7 +121,8 @@ impl Statement for Insert {
         let mut answers = Vec::with_capacity(rows.len());
         for row in &rows {
             if is_one_at_fault {
-                // A table that was taken over may refuse what the service does not know of; that is its own row's affair.
+                // A table that was taken over may have rules that the service does not know. Only the row that breaks
+                // one fails.
                 stored = self.insert(&[row]).await;
             }
             answers.push(match &stored {
@@ -134,21 +135,21 @@ impl Statement for Insert {
 }
 
 impl Insert {
-    /// Inserts the rows whose address is free, and says when each of those was made.
+    /// Inserts the rows whose address is free; returns when each was made.
     async fn insert(&self, rows: &[&NewRow]) -> Result<HashMap<Uuid, OffsetDateTime>, Unavailable> {
         let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
         let names: Vec<_> = rows.iter().map(|row| row.name.as_str()).collect();
         let emails: Vec<_> = rows.iter().map(|row| row.email.as_str()).collect();
         let hashes: Vec<_> = rows.iter().map(|row| row.password_hash.0.as_str()).collect();
-        let told_emails: Vec<_> = rows.iter().map(|row| row.told.email.as_deref()).collect();
-        let sources: Vec<_> = rows.iter().map(|row| row.told.source.as_deref()).collect();
+        let audit_emails: Vec<_> = rows.iter().map(|row| row.audit_fields.email.as_deref()).collect();
+        let sources: Vec<_> = rows.iter().map(|row| row.audit_fields.source.as_deref()).collect();
         let statement = async |connection: Connection<'_>| {
             let parameters: [Parameter<'_>; 6] = [
                 (&ids, Type::UUID_ARRAY),
                 (&names, Type::VARCHAR_ARRAY),
                 (&emails, Type::VARCHAR_ARRAY),
                 (&hashes, Type::VARCHAR_ARRAY),
-                (&told_emails, Type::TEXT_ARRAY),
+                (&audit_emails, Type::TEXT_ARRAY),
                 (&sources, Type::TEXT_ARRAY),
             ];
             let stored = connection.query(INSERT, &parameters).await?;
@@ -158,7 +159,7 @@ impl Insert {
     }
 }
 
-/// Replaces a hash, with the event of that, unless it is no longer the one that was read. That is rare, and nobody waits for it:
+/// Replaces a hash, with its event, unless it has changed since it was read. That is rare, and nobody waits for it, so
 /// each goes alone.
 pub(super) struct ReplaceHash(pub(super) Users);
 
@@ -177,8 +178,8 @@ impl Statement for ReplaceHash {
                     (&hash.id, Type::UUID),
                     (old, Type::VARCHAR),
                     (new, Type::VARCHAR),
-                    (&hash.told.email, Type::TEXT),
-                    (&hash.told.source, Type::TEXT),
+                    (&hash.audit_fields.email, Type::TEXT),
+                    (&hash.audit_fields.source, Type::TEXT),
                 ];
                 connection.query(REPLACE_HASH, &parameters).await.map(drop)
             };
@@ -188,7 +189,8 @@ impl Statement for ReplaceHash {
     }
 }
 
-/// A row that says what no user is like, such as one made at `infinity`, is none: others of its statement are not to suffer.
+/// A row with values that no user can have, such as a time of `infinity`, counts as missing, so that the others of its
+/// statement get their answers.
 fn readable<T>(read: Result<T, Error>) -> Option<T> {
     read.inspect_err(|error| tracing::warn!(%error, "a row of users cannot be read and is left out")).ok()
 }

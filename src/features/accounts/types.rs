@@ -1,4 +1,4 @@
-//! Users, and what their passwords are checked against.
+//! Users, and their stored hashes.
 
 pub mod body;
 pub mod email;
@@ -11,7 +11,7 @@ use crate::hashing::PasswordHash;
 use email::Email;
 use name::Name;
 
-/// A registered user, as others may see them.
+/// A registered user, without the hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// UUID v4.
@@ -24,7 +24,7 @@ pub struct User {
     pub created_at: OffsetDateTime,
 }
 
-/// A user together with what their password is checked against.
+/// A user together with the stored hash.
 #[derive(Debug, Clone)]
 pub struct Account {
     /// The user.

@@ -1,10 +1,10 @@
 //! The audit actor, which seals events.
 //!
-//! Owns nothing but its rhythm: refusals by rate limits gather in `hits`, events wait in the database; waits on one
-//! connection at a time; dies only by a panic, and its successor goes on where the database stands.
+//! Owns only its rhythm: refusals by rate limits gather in `refusals`, events wait in the database. Waits on one
+//! connection at a time. Dies only by a panic, and its successor goes on where the database stands.
 //!
-//! Each round writes the refusals whose time to gather is over, then gives every event that is committed by then its place
-//! in the chain. Of several replicas one does it at a time, the others leave it to that one.
+//! Each round writes the refusals that are due, then seals every event that is committed by then. One replica seals at
+//! a time; the others skip their round.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,8 +14,8 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio_postgres::Error;
 
 use super::handle::Msg;
-use super::hits::Hits;
 use super::metrics::AuditMetrics;
+use super::refusals::Refusals;
 use super::store::{self, Batch, SEAL_MAX};
 use crate::actors::{Child, Current};
 use crate::crypto::pseudonym::Pseudonyms;
@@ -36,7 +36,7 @@ pub(super) fn child(actor: Current<Msg>, sealer: Arc<Sealer>) -> Child {
 
 struct State {
     sealer: Arc<Sealer>,
-    /// Whether the last round failed, which the log has been told then.
+    /// Whether the last round failed, which was logged then.
     failing: bool,
 }
 
@@ -55,21 +55,21 @@ impl State {
     }
 }
 
-/// Seconds that an event may wait while it is another replica's turn: that one seals within one or two.
+/// Seconds that an event may wait while another replica seals, which takes that one a second or two.
 const STUCK_S: f64 = 30.0;
 
 /// Which refusals a round writes.
 #[derive(Debug, Clone, Copy)]
 enum Gathered {
-    /// Those that have gathered for as long as they should.
+    /// Refusals that have gathered for the configured time.
     Due,
-    /// Every one.
+    /// All refusals.
     All,
 }
 
 pub(super) struct Sealer {
     pub(super) pool: Pool,
-    pub(super) hits: Arc<Hits>,
+    pub(super) refusals: Arc<Refusals>,
     pub(super) pseudonyms: Arc<Pseudonyms>,
     pub(super) metrics: AuditMetrics,
     pub(super) every: Duration,
@@ -77,14 +77,14 @@ pub(super) struct Sealer {
 }
 
 impl Sealer {
-    /// One round, or what went wrong.
+    /// Runs one round; returns the cause of a failure.
     async fn round(&self, gathered: Gathered) -> Result<(), String> {
         let now = match gathered {
             Gathered::Due => Some(Instant::now()),
             Gathered::All => None,
         };
-        while let Some(taken) = self.hits.take(now) {
-            self.lend(async |client| store::append_hits(client, &taken.events(&self.pseudonyms)).await).await?;
+        while let Some(taken) = self.refusals.take(now) {
+            self.lend(async |client| store::append_refusals(client, &taken.events(&self.pseudonyms)).await).await?;
             taken.done();
         }
         let waiting = self.lend(async |client| store::waiting(client).await).await?;
@@ -94,7 +94,7 @@ impl Sealer {
         while more {
             let batch = self.lend(async |client| store::seal(client).await).await?;
             held = batch.held;
-            more = self.tell(&batch);
+            more = self.count(&batch);
         }
         if !held && waiting.oldest > STUCK_S {
             return Err("the end of the chain is locked by another session, or gone".to_owned());
@@ -102,8 +102,8 @@ impl Sealer {
         Ok(())
     }
 
-    /// Counts a sealed batch; says whether there may be more.
-    fn tell(&self, batch: &Batch) -> bool {
+    /// Counts a sealed batch; returns whether there may be more.
+    fn count(&self, batch: &Batch) -> bool {
         for kind in &batch.kinds {
             let label = event_kinds().find(|known| known == kind).unwrap_or("other");
             self.metrics.sealed.with_label_values(&[label]).inc();

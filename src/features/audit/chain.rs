@@ -14,7 +14,7 @@
 //!           its bytes, texts in UTF-8
 //! ```
 //!
-//! Integers are signed and big-endian. Another version would be told by a column of its own that is NULL for this one.
+//! Integers are signed and big-endian. Another version would need a column of its own, which is NULL for this one.
 
 pub mod pruning;
 pub mod walk;
@@ -41,13 +41,13 @@ pub struct Event {
     pub at: Moment,
     /// What happened: one of [`crate::features::event_kinds`].
     pub kind: String,
-    /// Whom it happened to.
+    /// The user that it is about.
     pub user_id: Option<Uuid>,
-    /// The address, or what stands for it.
+    /// The address, or its pseudonym.
     pub email: Option<String>,
-    /// The client's network, or what stands for it.
+    /// The client's network, or its pseudonym.
     pub source: Option<String>,
-    /// What else there is to tell: JSON as PostgreSQL prints it.
+    /// More about it: JSON as PostgreSQL prints it.
     pub detail: String,
 }
 
@@ -85,7 +85,7 @@ pub struct Sealed {
     pub event: Event,
     /// Its place, from 1.
     pub sequence: i64,
-    /// Its hash as it is stored; none where what is stored is no hash.
+    /// Its stored hash; `None` where that is no hash.
     pub hash: Option<Hash>,
 }
 
@@ -94,10 +94,10 @@ pub struct Sealed {
 pub struct Hash([u8; 32]);
 
 impl Hash {
-    /// What stands before the first event.
+    /// The hash before the first event.
     pub const ZERO: Self = Self([0; 32]);
 
-    /// A stored hash; none where there are not 32 bytes.
+    /// A stored hash; `None` unless it has 32 bytes.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
@@ -152,8 +152,8 @@ impl FromStr for Head {
     }
 }
 
-/// `text` with every character spelt out that commands a terminal or cannot be seen, control characters and those that change
-/// the direction of text among them: what a client sent shows as what it is.
+/// `text` with escapes for characters that command a terminal or are invisible: control characters, and those that
+/// change the direction of text. The text of a client then cannot disguise itself.
 #[must_use]
 pub fn printable(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {

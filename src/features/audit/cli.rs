@@ -97,7 +97,7 @@ async fn verify(log: &AuditLog, anchor: Option<Head>) -> Result<String, AuditErr
 }
 
 async fn prune(log: &AuditLog, before: OffsetDateTime) -> Result<String, AuditError> {
-    // What was tampered with is evidence, and stays.
+    // A log that was tampered with is evidence, and stays.
     log.verify(None).await?;
     let pruned = log.prune(before).await?;
     Ok(format!("removed events: {}; the log starts after {}", pruned.removed, pruned.start))

@@ -1,25 +1,26 @@
-//! Takes events that nobody waits for, from others.
+//! Gathers refusals by rate limits, for others; nobody waits for their events.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::hits::Hits;
+use super::refusals::Refusals;
 use crate::actors::{Cell, Current, Reply};
 use crate::domain::network::Network;
 use crate::http::service::Record;
 
-/// How long the end of the service waits for the last events to be written and sealed: what remains is sealed by others.
+/// How long a stop waits for the last events to be written and sealed. Other replicas, or the next start, seal what
+/// remains.
 const FLUSH_WITHIN: Duration = Duration::from_secs(2);
 
-/// Takes events that nobody waits for.
+/// Gathers refusals by rate limits.
 #[derive(Debug, Clone)]
 pub struct AuditHandle {
     pub(super) actor: Current<Msg>,
-    pub(super) hits: Arc<Hits>,
+    pub(super) refusals: Arc<Refusals>,
 }
 
 impl AuditHandle {
-    /// Writes what has gathered and seals it, as far as that takes no longer than a service may take to end.
+    /// Writes all gathered refusals and seals all events, within the time that a stop allows.
     pub async fn flush(&self) {
         let _ = self.actor.call(FLUSH_WITHIN, Msg::Flush).await;
     }
@@ -32,15 +33,15 @@ impl AuditHandle {
 }
 
 impl Record for AuditHandle {
-    /// Never waits: what can't be kept is counted as dropped.
+    /// Never waits; refusals beyond the bound are counted as dropped.
     fn limit_hit(&self, limit: &'static str, network: Network) {
-        self.hits.add(limit, network, Instant::now());
+        self.refusals.add(limit, network, Instant::now());
     }
 }
 
 pub(super) enum Msg {
     /// Time for another round.
     Seal,
-    /// Another round now, with all that has gathered.
+    /// Another round now, with all gathered refusals.
     Flush(Reply<()>),
 }

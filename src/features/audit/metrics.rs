@@ -3,7 +3,7 @@
 use crate::features::event_kinds;
 use crate::telemetry::{Counter, Counters, Gauge, Level, Registry, TelemetryError};
 
-/// What the audit log counts.
+/// The metrics of the audit log.
 #[derive(Debug)]
 pub(super) struct AuditMetrics {
     /// Events sealed by this service, by kind.
@@ -14,7 +14,7 @@ pub(super) struct AuditMetrics {
     pub(super) lag: Gauge,
     /// Rounds of the sealer that failed.
     pub(super) failures: Counter,
-    /// Refusals by a rate limit without an event.
+    /// Refusals by a rate limit without an event, because too many networks gathered.
     pub(super) dropped: Counter,
 }
 

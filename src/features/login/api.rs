@@ -1,4 +1,4 @@
-//! What clients may ask to log in.
+//! The endpoint of logins.
 
 pub mod login;
 

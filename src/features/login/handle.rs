@@ -1,4 +1,4 @@
-//! Admits attempts to log in, and counts how they end, for others.
+//! Admits attempts to log in, and counts their outcomes, for others.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::domain::network::{Network, Standing};
 
 pub use super::lease::{Outcome, Reservation};
 
-/// On top of `database.timeout_ms`: the statement answers for itself when that is over, and should be heard.
+/// Added to `database.timeout_ms`, so that the statement's own error arrives before the caller's deadline.
 pub(super) const GRACE: Duration = Duration::from_millis(500);
 
 /// Counts attempts to log in.
@@ -30,13 +30,13 @@ pub struct AttemptsHandle {
     pub(super) timeout: Duration,
 }
 
-/// Why no attempt was admitted, or none counted.
+/// Why an attempt was not admitted, or its outcome not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum AttemptError {
     /// Too many have failed, or are under way.
     #[error("too many attempts")]
     TooMany {
-        /// When it is worth trying again.
+        /// How long to wait before a retry.
         retry_after: Duration,
     },
     /// The database did not answer, refused, or took too long.
@@ -54,8 +54,8 @@ impl From<Unavailable> for AttemptError {
 }
 
 impl AttemptsHandle {
-    /// Admits an attempt to log in to the account of `email`, whether or not there is one, from `network`. Waits while only
-    /// attempts under way, or a short pause, stand in its way: `hashing.max_wait_ms` at the most.
+    /// Admits an attempt to log in to the account of `email`, whether or not there is one, from `network`. Waits while
+    /// only attempts under way, or a short pause, stand in its way: for at most `hashing.max_wait_ms`.
     ///
     /// # Errors
     /// Any [`AttemptError`].
@@ -66,7 +66,8 @@ impl AttemptsHandle {
         Ok(Reservation::new(key, lease, (email, network), self.ends.clone()))
     }
 
-    /// What is known here of `network` to the account of `email`, without asking the database.
+    /// The standing of `network` with the account of `email`, as far as this replica knows it; the database is not
+    /// asked.
     #[must_use]
     pub fn standing(&self, email: &str, network: Network) -> Standing {
         if self.waiters.is_known(&self.key(email, network)) { Standing::Known } else { Standing::Stranger }

@@ -1,5 +1,5 @@
-//! Networks that have logged in to an account, as far as that was seen here of late. What is not seen while a generation
-//! fills up is forgotten; the database knows better, and says so when it is asked.
+//! Networks that an account has lately logged in from, as far as this replica knows. A network that is not seen while a
+//! generation fills up is forgotten. The database knows all of them.
 
 use std::collections::HashSet;
 use std::mem;
@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::lease::Key;
 
-/// Accounts' networks of one generation at most: both together take some 2 MB.
+/// Networks of accounts in one generation at most: both generations together take some 2 MB.
 const MAX: usize = 16 * 1024;
 
-/// Shared by lines and by those who put logins into them.
+/// Shared by the lines and by the waiters that join them.
 #[derive(Clone, Default)]
 pub(super) struct Known(Arc<Mutex<Generations>>);
 
@@ -30,7 +30,7 @@ impl Known {
         generations.young.insert(key);
     }
 
-    /// Whether it has, as far as is known here.
+    /// Whether the account has logged in from the network, as far as this replica knows.
     pub(super) fn has(&self, key: &Key) -> bool {
         let generations = self.lock();
         generations.young.contains(key) || generations.old.contains(key)

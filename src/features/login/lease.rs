@@ -1,5 +1,5 @@
-//! An attempt's lease: had before the password is checked, and given back however that ends. Where the database is away at
-//! the end, the attempt counts as under way until its lease expires.
+//! An attempt's lease: reserved before the password is checked, and returned however the check ends. If the database is
+//! away at the end, the attempt counts as under way until its lease expires.
 
 use tokio::runtime::Handle;
 use uuid::Uuid;
@@ -10,7 +10,7 @@ use crate::actors::batcher::Batcher;
 use crate::domain::moment::Moment;
 use crate::domain::network::Standing;
 
-/// What is counted: an account, as a keyed hash of whatever email was offered, and a network, as another.
+/// The key of counters: keyed hashes of the offered email and of the network.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Key {
     pub(super) subject: [u8; 32],
@@ -30,7 +30,7 @@ pub enum Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LeaseEntry {
     pub(super) until: Moment,
-    /// The network is known to the account, so that only its own counter was asked.
+    /// Whether the account knows the network, so that only the network's own counter was asked.
     pub(super) known: bool,
 }
 
@@ -39,14 +39,14 @@ pub(super) struct End {
     pub(super) key: Key,
     /// `None` where limits are off: the end is recorded, but counts for nothing.
     pub(super) lease: Option<LeaseEntry>,
-    /// `None`: nobody checked the password.
+    /// `None`: the password was not checked.
     pub(super) outcome: Option<Outcome>,
     pub(super) user: Option<Uuid>,
     pub(super) email: Option<String>,
     pub(super) network: Option<String>,
 }
 
-/// A lease that is given back when it is dropped.
+/// A lease that is returned when it is dropped.
 pub(super) struct Lease {
     key: Key,
     entry: Option<LeaseEntry>,
@@ -64,14 +64,15 @@ impl Drop for Lease {
         let Some(entry) = self.entry.take() else { return };
         let end = End { key: self.key, lease: Some(entry), outcome: None, user: None, email: None, network: None };
         let ends = self.ends.clone();
-        // Without a runtime the service is stopping; then, and where this fails, the attempt counts until its lease expires.
+        // Without a runtime the service is stopping. Then, and where the statement fails, the attempt counts until its
+        // lease expires.
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(async move { ends.ask(end).await });
         }
     }
 }
 
-/// An attempt that was admitted. Dropped without a word on how it ended, it counts for nothing.
+/// An attempt that was admitted. Dropped without an outcome, it counts for nothing.
 pub struct Reservation {
     key: Key,
     lease: Option<Lease>,
@@ -96,7 +97,7 @@ impl Reservation {
         Self { key, lease, email: email.map(|text| recordable(&text)), network, ends }
     }
 
-    /// What the account knows of the network, as the database says; a stranger where limits are off.
+    /// The standing of the network, as the database knows it; [`Standing::Stranger`] where limits are off.
     #[must_use]
     pub fn standing(&self) -> Standing {
         match self.lease.as_ref().and_then(|lease| lease.entry) {
@@ -105,7 +106,7 @@ impl Reservation {
         }
     }
 
-    /// Counts and records how it ended, on the account of `user` where there is one: both in one transaction, which has been
+    /// Counts and records the outcome, on the account of `user` where there is one: both in one transaction, which is
     /// committed when this returns.
     ///
     /// # Errors
@@ -117,10 +118,11 @@ impl Reservation {
     }
 }
 
-/// Characters that are recorded of an offered email: as many as a good one may have bytes.
+/// Characters of an offered email that are recorded: as many as a valid one may have bytes.
 const RECORDED_MAX: usize = 254;
 
-/// What was offered as an email may be anything: as much of it as an email may have, in what the database takes for text.
+/// An offered email may be any text. This keeps as much as a valid one may have, without NULs, which the database does
+/// not store.
 fn recordable(text: &str) -> String {
     text.chars().take(RECORDED_MAX).map(|c| if c == '\0' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }

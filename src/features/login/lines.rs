@@ -1,5 +1,6 @@
-//! Those who wait for their turn: a line for each account and network, first come, first served. Lines of networks that their account
-//! has logged in from go before those of strangers: thousands of strangers at one account do not keep its owner waiting.
+//! Logins that wait for their turn: a line for each account and network, first come, first served. Lines of networks
+//! that their account has logged in from go before those of strangers, so that thousands of strangers at one account do
+//! not keep its owner waiting.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::mem;
@@ -9,13 +10,14 @@ use std::time::Instant;
 use super::known::Known;
 use super::lease::Key;
 
-/// Longest line. All of them together hold no more than `server.max_in_flight` requests, which counts those apart that wait for hashes.
+/// Longest line. All lines together hold no more than `server.max_in_flight` requests, which counts requests that wait
+/// for hashes apart.
 const LINE_MAX: usize = 1_024;
 
-/// All lines. Of each, nobody asks for a lease while the answer to those in front is awaited.
+/// All lines. While the front of a line asks, the others of that line wait for its answer.
 pub(super) struct Lines<W> {
     waiting: BTreeMap<Key, Line<W>>,
-    /// Lines whose turn it is to ask; those that have ended or asked meanwhile among them.
+    /// Lines whose turn it is to ask, and also some that have ended or asked meanwhile.
     ready: VecDeque<Key>,
     known: Known,
 }
@@ -28,11 +30,11 @@ struct Line<W> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Turn {
     Ready,
-    /// The front of the line is asking; or asks again at once if things have changed since.
+    /// The front of the line is asking. `again`: it asks again at once, because things have changed since.
     Asking {
         again: bool,
     },
-    /// There is no lease before then, as far as is known.
+    /// The line asks again then, unless it is woken before.
     Later(Instant),
 }
 
@@ -45,7 +47,7 @@ impl<W> Lines<W> {
         self.waiting.is_empty()
     }
 
-    /// Whether there is a line whose turn it is to ask; or was, before it ended or asked.
+    /// Whether a line may be ready to ask. It may have ended or asked meanwhile.
     pub(super) fn are_ready(&self) -> bool {
         !self.ready.is_empty()
     }
@@ -63,8 +65,9 @@ impl<W> Lines<W> {
         Ok(())
     }
 
-    /// Up to `max` lines whose turn it is, with all who wait in them, by account. Of one account there is one line: two that
-    /// lock the same counter and each another would make an order of locks that others may not keep.
+    /// Takes up to `max` lines whose turn it is, with all their waiters, sorted by account. It takes one line per
+    /// account: two would lock the account's counter and one more each, and so two statements could lock in different
+    /// orders.
     pub(super) fn take(&mut self, max: usize) -> Vec<(Key, Vec<W>)> {
         let (mut taken, mut subjects, mut passed) = (Vec::new(), HashSet::new(), VecDeque::new());
         while taken.len() < max
@@ -99,7 +102,7 @@ impl<W> Lines<W> {
         }
     }
 
-    /// An attempt on the account has ended: all its lines may ask.
+    /// Lets all lines of the account ask, because an attempt on it has ended.
     pub(super) fn wake(&mut self, subject: &[u8; 32]) {
         for (key, line) in self.waiting.range_mut(of_account(subject)) {
             match &mut line.turn {
@@ -113,7 +116,7 @@ impl<W> Lines<W> {
         }
     }
 
-    /// Takes those out who wait to log in to the account from networks of which `goes` says so.
+    /// Removes the waiters of the account's lines for which `goes` returns true.
     pub(super) fn clear(&mut self, subject: &[u8; 32], goes: impl Fn(&Key) -> bool) -> Vec<W> {
         let (mut gone, mut empty) = (Vec::new(), Vec::new());
         for (key, line) in self.waiting.range_mut(of_account(subject)).filter(|(key, _)| goes(key)) {
@@ -128,7 +131,7 @@ impl<W> Lines<W> {
         gone
     }
 
-    /// Lets those ask whose time has come at `now`, and takes those out who have to go.
+    /// Lets lines ask whose time has come at `now`, and removes waiters for which `goes` returns true.
     pub(super) fn sweep(&mut self, now: Instant, goes: impl Fn(&W) -> bool) -> Vec<W> {
         let mut gone = Vec::new();
         let (ready, known) = (&mut self.ready, &self.known);
@@ -155,7 +158,7 @@ fn of_account(subject: &[u8; 32]) -> RangeInclusive<Key> {
     Key { subject: *subject, source: [0; 16] }..=Key { subject: *subject, source: [u8::MAX; 16] }
 }
 
-/// Puts a line among those whose turn it is.
+/// Queues a line to ask.
 fn queue(known: &Known, ready: &mut VecDeque<Key>, key: Key) {
     if known.has(&key) {
         ready.push_front(key);
@@ -221,7 +224,7 @@ mod tests {
         assert_eq!(taken(&mut lines), [], "another account");
         lines.wake(&[1; 32]);
         assert_eq!(taken(&mut lines), [(1, 1, vec![2, 3, 4])]);
-        // Woken while it asks: what it is told may be old by then.
+        // Woken while it asks: the answer may be old by then.
         lines.wake(&[1; 32]);
         lines.put_back(key(1, 1), vec![3, 4], later);
         assert_eq!(taken(&mut lines), [(1, 1, vec![3, 4])]);

@@ -1,21 +1,22 @@
-//! Accounts that are locked to strangers, as the database said a moment ago: what it would say again is not asked.
+//! Accounts that the database lately said are locked to strangers, so that it need not be asked again.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::lease::Key;
 
-/// How long an answer is good for. Another replica may let a stranger in meanwhile, whose network is known from then on.
+/// How long an answer is used. Another replica may admit a stranger meanwhile, and so make its network known.
 const GOOD_FOR: Duration = Duration::from_secs(1);
-/// Accounts at most: together with the networks that they know, some 8 MB. Of more, the database is asked.
+/// Accounts at most: together with the networks that they know, some 8 MB. For all others, the database is asked.
 const MAX: usize = 4_096;
-/// Networks that an account may know: of one that knows more, the database is asked. It is asked for one more than that.
+/// Networks of an account that are kept. For an account that knows more, the database is asked each time; its list is
+/// read with one more, to notice that.
 pub(super) const NETWORKS_MAX: usize = 100;
 
-/// What the database said of an account.
+/// The database's answer about an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Lock {
-    /// When it was asked.
+    /// When the database was asked.
     pub(super) asked_at: Instant,
     /// When the lock is over.
     pub(super) until: Instant,
@@ -23,7 +24,7 @@ pub(super) struct Lock {
     pub(super) known: Vec<[u8; 16]>,
 }
 
-/// What is remembered of locks.
+/// The locks that are remembered.
 #[derive(Default)]
 pub(super) struct Locked(HashMap<[u8; 32], Lock>);
 
@@ -37,7 +38,7 @@ impl Locked {
         }
     }
 
-    /// For how long the database would refuse a login under this key. `None`: it has to be asked.
+    /// How long the database would still refuse a login under this key. `None`: it has to be asked.
     pub(super) fn refuses(&self, now: Instant, key: &Key) -> Option<Duration> {
         let lock = self.0.get(&key.subject).filter(|lock| lock.holds_at(now) && !lock.known.contains(&key.source))?;
         Some(lock.until.saturating_duration_since(now))
@@ -86,6 +87,6 @@ mod tests {
         }
         assert_eq!(locked.0.len(), MAX);
         locked.remember(now + GOOD_FOR, [1; 32], lock(0));
-        assert_eq!(locked.0.len(), 1, "what is good no longer makes room");
+        assert_eq!(locked.0.len(), 1, "an old lock makes room");
     }
 }

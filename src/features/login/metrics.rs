@@ -3,7 +3,7 @@
 use super::waiters::{FULL, LATE, LOCKED, PAUSED};
 use crate::telemetry::{Counter, Counters, Registry, TelemetryError};
 
-/// What attempts to log in count.
+/// The metrics of attempts to log in.
 #[derive(Debug)]
 pub(super) struct AttemptMetrics {
     /// Logins that were let through to the password check.

@@ -1,5 +1,5 @@
-//! Who may try, and when a counter locks: pure functions of counters, the time and the rules. The database holds the counters
-//! and their locks, and the store brings both together.
+//! Which attempts are admitted, and when a counter locks: pure functions of counters, the time and the rules. The
+//! database holds the counters and their locks; store.rs applies these functions to them.
 
 mod counter;
 
@@ -11,12 +11,12 @@ use crate::domain::moment::Moment;
 pub(super) use counter::Counter;
 use counter::after;
 
-/// For how long a network counts as known to an account that has logged in from it.
+/// How long a network stays known to an account after a login.
 const KNOWN: Duration = Duration::from_hours(30 * 24);
 /// The first pause.
 const DELAY: Duration = Duration::from_millis(250);
 
-/// How many may fail, and how long what counts.
+/// The limits of failures, and the times that they count.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
     /// Failures that lock an account to the network that they came from.
@@ -33,32 +33,32 @@ pub(super) struct Rules {
     pub(super) forget: Duration,
     /// How long a network is known after a login.
     pub(super) known: Duration,
-    /// How long an attempt counts whose end nobody tells.
+    /// How long an attempt counts as under way if its end is never reported.
     pub(super) lease: Duration,
 }
 
-/// Whose failures a counter counts.
+/// The failures that a counter counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
-    /// Those of an account from one network.
+    /// Failures of an account from one network.
     Network,
-    /// Those of an account from all networks that it does not know.
+    /// Failures of an account from all networks that it does not know.
     Account,
 }
 
-/// What those of one line got who asked for leases.
+/// The answer to one line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Grant {
     pub(super) granted: usize,
-    /// What each of those leases is, where there are any.
+    /// The entry of each granted lease, if any was granted.
     pub(super) entry: Option<LeaseEntry>,
-    /// What stands in the others' way.
+    /// Why the others got no lease.
     pub(super) verdict: Verdict,
-    /// For how long, at least.
+    /// For how long at least.
     pub(super) wait: Duration,
 }
 
-/// What stands in the way of an attempt.
+/// Why an attempt is not admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Too many failures are on this counter.
@@ -97,8 +97,8 @@ impl Rules {
     }
 }
 
-/// Admits as many of `wanted` attempts as could all fail without any passing a limit. `account` is `None` where the account
-/// knows the network: strangers can use up the account's limit, and that is not its owner's business. Counters change only
+/// Admits as many of `wanted` attempts as could all fail without passing a limit. `account` is `None` where the account
+/// knows the network: strangers can use up the account's limit, and must not lock its owner out. Counters change only
 /// where a lease is granted.
 pub(super) fn reserve(
     now: Moment,
@@ -144,7 +144,7 @@ pub(super) fn reserve(
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ended {
     pub(super) lease: Moment,
-    /// `None`: nobody checked the password.
+    /// `None`: the password was not checked.
     pub(super) outcome: Option<Outcome>,
 }
 

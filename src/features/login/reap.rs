@@ -1,4 +1,4 @@
-//! Deletes counters that mean nothing any more, and those beyond what may be kept.
+//! Deletes expired counters, and those beyond the bound.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::metrics::AttemptMetrics;
 use super::store::Counters;
 
-/// How often such counters are looked for.
+/// How often counters are deleted.
 pub(super) const EVERY: Duration = Duration::from_secs(30);
-/// Counters deleted by one statement at most, which holds them for as long as it takes.
+/// Counters that one statement deletes at most, because it locks them until it ends.
 const AT_ONCE: i32 = 1_000;
-/// Statements one after the other: the rest can wait for the next time.
+/// Statements per run; the rest waits for the next one.
 const STATEMENTS: usize = 1_000;
 
 pub(super) async fn reap(counters: Counters, rows_max: i64, metrics: Arc<AttemptMetrics>) {

@@ -1,8 +1,9 @@
-//! The statement that reserves attempts, and what becomes of those who asked.
+//! The statement that reserves attempts, and the answers to their waiters.
 //!
-//! A login may have to wait for the end of another one, on this replica or elsewhere, or for a pause to pass. So logins do not
-//! gather in an inbox but in lines, one for each account and network. A line asks as one, for as many leases as it has
-//! waiters, while no other line of its account asks in the same statement; those for whom there is no lease go back to its front.
+//! A login may have to wait for the end of another one, on this replica or elsewhere, or for a pause to pass. So logins
+//! do not gather in an inbox but in lines, one for each account and network. A line asks as one, for as many leases as
+//! it has waiters, while no other line of its account asks in the same statement. Waiters without a lease go back to
+//! its front.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -38,17 +39,17 @@ impl Gathering for Reserve {
 impl Reserve {
     async fn reserve(&self, lines: Vec<(Key, Vec<Waiter>)>) {
         let mut asking = Asking::new(&self.waiters, &lines);
-        let wishes: Vec<_> = lines.iter().map(|(key, waiters)| (*key, waiters.len())).collect();
+        let requests: Vec<_> = lines.iter().map(|(key, waiters)| (*key, waiters.len())).collect();
         let asked_at = Instant::now();
-        match self.counters.reserve(&wishes).await {
+        match self.counters.reserve(&requests).await {
             Ok(grants) => {
-                let locked: Vec<_> = wishes
+                let locked: Vec<_> = requests
                     .iter()
                     .zip(&grants)
                     .filter(|(_, grant)| grant.locks_account())
                     .map(|((key, _), grant)| (key.subject, asked_at + grant.wait))
                     .collect();
-                // First: leases that are granted are not to be lost where the next statement fails.
+                // Handed out first, so that granted leases are not lost if the next statement fails.
                 let hand_out = |((key, line), grant): ((Key, _), Grant)| self.hand_out(key, line, &grant);
                 asking.rests = lines.into_iter().zip(grants).map(hand_out).collect();
                 self.remember_locked(&locked, asked_at, &mut asking.rests).await;
@@ -61,7 +62,7 @@ impl Reserve {
         }
     }
 
-    /// Adds to the rest of each account that is locked to strangers which networks it knows.
+    /// Adds the known networks to the rests of accounts that are locked to strangers.
     async fn remember_locked(&self, locked: &[([u8; 32], Instant)], asked_at: Instant, rests: &mut [Rest]) {
         if locked.is_empty() {
             return;
@@ -80,14 +81,14 @@ impl Reserve {
         }
     }
 
-    /// Leases to those in front who are still there, as many as there are; the others learn what stands in their way.
+    /// Hands the leases to the front waiters that are still there; refuses the others, or returns them to wait on.
     fn hand_out(&self, key: Key, line: Vec<Waiter>, grant: &Grant) -> Rest {
         let now = Instant::now();
         let mut line = line.into_iter();
         for _ in 0..grant.granted {
             let Some(entry) = grant.entry else { break };
             let lease = Lease::new(key, entry, self.ends.clone());
-            // A lease that nobody is there for any more is given back by being dropped.
+            // A lease without a waiter is returned by its drop.
             if let Some(waiter) = line.by_ref().find(|waiter| !waiter.reply.is_closed()) {
                 self.metrics.admitted.inc();
                 let _ = waiter.reply.send(Ok(lease));
@@ -115,7 +116,7 @@ impl Reserve {
     }
 }
 
-/// Lines that ask. Their turns end however the statement's task does, by a panic too.
+/// Lines that ask. Their turns end with the statement's task, also if it panics.
 struct Asking {
     waiters: Arc<Waiters>,
     rests: Vec<Rest>,

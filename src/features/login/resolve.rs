@@ -10,7 +10,7 @@ use super::store::Counters;
 use super::waiters::Waiters;
 use crate::actors::batcher::Statement;
 
-/// Counts and records ends, and wakes those who have waited for them.
+/// Counts and records ends, and wakes the lines that wait for them.
 pub(super) struct Resolve {
     pub(super) counters: Counters,
     pub(super) waiters: Arc<Waiters>,
@@ -22,8 +22,8 @@ impl Statement for Resolve {
     type Value = ();
     type Error = AttemptError;
 
-    /// Of one account only ends that lock the same counters: every statement locks them in the order of their keys, and two
-    /// statements that lock them in different orders would wait for each other.
+    /// Of one account, only ends that lock the same counters: every statement locks counters in the order of its keys,
+    /// and two statements with different orders would wait for each other.
     fn fitting() -> impl FnMut(&End) -> bool {
         let mut locks = HashMap::new();
         move |end| {

@@ -1,4 +1,4 @@
-//! All SQL about attempts: counters in and out of the database, which holds their rows while policy.rs decides.
+//! All SQL about attempts. The database keeps the rows locked while policy.rs decides.
 
 mod rows;
 
@@ -30,13 +30,13 @@ const WRITE: &str = "INSERT INTO login_attempts (subject, source, failures, fail
         leases = excluded.leases, known_until = excluded.known_until, expires_at = excluded.expires_at,
         locks = excluded.locks";
 // The events are those of audit_append, for all rows at once.
-const TELL: &str = "INSERT INTO audit_events (kind, user_id, email, source, detail)
+const RECORD: &str = "INSERT INTO audit_events (kind, user_id, email, source, detail)
     SELECT t.kind, t.user_id, t.email, t.source,
         CASE WHEN t.scope IS NULL THEN '{}' ELSE jsonb_build_object('of', t.scope, 'seconds', t.seconds) END
     FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[]) WITH ORDINALITY
         AS t (kind, user_id, email, source, scope, seconds, place)
     ORDER BY t.place";
-// Each account's are a range of the primary key.
+// The rows of an account are a range of the primary key.
 const KNOWN: &str = "SELECT k.subject, k.source
     FROM unnest($1::bytea[]) AS asked (subject), LATERAL (
         SELECT a.subject, a.source FROM login_attempts AS a
@@ -44,7 +44,7 @@ const KNOWN: &str = "SELECT k.subject, k.source
     ) AS k";
 const REAP: &str = "SELECT login_reap($1, $2)";
 
-/// The table of counters: connections to it, how statements are sent over them, and what decides over counters.
+/// The table of counters: its connections, how statements are sent, and the rules.
 #[derive(Clone)]
 pub(super) struct Counters {
     pub(super) pool: Pool,
@@ -53,25 +53,25 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    /// Asks for so many leases under each key; the answers are in the same order.
-    pub(super) async fn reserve(&self, wishes: &[(Key, usize)]) -> Result<Vec<Grant>, Unavailable> {
-        let statement = async |connection: Connection<'_>| Store(connection).reserve(wishes, &self.rules).await;
-        self.statements.run(&self.pool, "reserve_attempts", wishes.len(), statement).await
+    /// Asks for a number of leases under each key; the answers are in the same order.
+    pub(super) async fn reserve(&self, requests: &[(Key, usize)]) -> Result<Vec<Grant>, Unavailable> {
+        let statement = async |connection: Connection<'_>| Store(connection).reserve(requests, &self.rules).await;
+        self.statements.run(&self.pool, "reserve_attempts", requests.len(), statement).await
     }
 
-    /// The networks that each account knows, at most `max` of one.
+    /// The networks that each account knows, at most `max` per account.
     pub(super) async fn known(&self, subjects: &[[u8; 32]], max: usize) -> Result<Vec<Key>, Unavailable> {
         let statement = async |connection: Connection<'_>| Store(connection).known(subjects, max).await;
         self.statements.run(&self.pool, "known_networks", subjects.len(), statement).await
     }
 
-    /// Counts and records ends, which come sorted by their keys; tells how many locks began.
+    /// Counts and records ends, which come sorted by their keys; returns how many locks began.
     pub(super) async fn resolve(&self, ends: &[End]) -> Result<u64, Unavailable> {
         let statement = async |connection: Connection<'_>| Store(connection).resolve(ends, &self.rules).await;
         self.statements.run(&self.pool, "resolve_attempts", ends.len(), statement).await
     }
 
-    /// Deletes up to `batch` counters; tells how many it were.
+    /// Deletes up to `batch` counters; returns how many.
     pub(super) async fn reap(&self, batch: i32, rows_max: i64) -> Result<u64, Unavailable> {
         let statement = async |connection: Connection<'_>| Store(connection).reap(batch, rows_max).await;
         self.statements.run(&self.pool, "reap_attempts", 1, statement).await
@@ -89,13 +89,14 @@ struct Held {
 }
 
 impl Store<'_> {
-    async fn reserve(&self, wishes: &[(Key, usize)], rules: &Rules) -> Result<Vec<Grant>, Error> {
-        let keys: Vec<_> = wishes.iter().map(|(key, _)| *key).collect();
+    async fn reserve(&self, requests: &[(Key, usize)], rules: &Rules) -> Result<Vec<Grant>, Error> {
+        let keys: Vec<_> = requests.iter().map(|(key, _)| *key).collect();
         let (now, held) = self.hold(&keys, None, rules).await?;
-        let mut grants = Vec::with_capacity(wishes.len());
+        let mut grants = Vec::with_capacity(requests.len());
         let mut changed = Rows::default();
-        for ((key, wanted), Held { mut account, own }) in wishes.iter().zip(held) {
-            // A row that is missing is made with the first grant. Others who would make it wait for the account's lock.
+        for ((key, wanted), Held { mut account, own }) in requests.iter().zip(held) {
+            // A missing row is made with the first grant. Other transactions that would make it wait for the account's
+            // lock.
             let mut own = own.unwrap_or_else(|| Counter::new(now, rules));
             let grant = policy::reserve(now, &mut own, account.as_mut(), *wanted, rules);
             if grant.granted > 0 {
@@ -120,7 +121,7 @@ impl Store<'_> {
         let mut known = Vec::with_capacity(rows.len());
         for row in &rows {
             let (subject, source): (&[u8], &[u8]) = (row.try_get(0)?, row.try_get(1)?);
-            // A row of another shape is none of this service's.
+            // Rows with keys of another length are not this service's.
             if let (Ok(subject), Ok(source)) = (subject.try_into(), source.try_into()) {
                 known.push(Key { subject, source });
             }
@@ -153,11 +154,12 @@ impl Store<'_> {
             }
         }
         // The events come last: whatever they wait for, no counter is still to be locked.
-        self.0.commit(&[(WRITE, &changed.parameters()), (TELL, &events.parameters())]).await?;
+        self.0.commit(&[(WRITE, &changed.parameters()), (RECORD, &events.parameters())]).await?;
         Ok(begun)
     }
 
-    /// Locks the counters of each key, of which the caller may know whether it is known; and tells since when all are locked.
+    /// Locks the counters of each key, and returns them with the time at which all are locked. `known` says for each
+    /// key whether the account knows the network, where that is already known.
     async fn hold(&self, keys: &[Key], known: Option<&[bool]>, rules: &Rules) -> Result<(Moment, Vec<Held>), Error> {
         let subjects: Vec<_> = keys.iter().map(|key| key.subject.as_slice()).collect();
         let sources: Vec<_> = keys.iter().map(|key| key.source.as_slice()).collect();

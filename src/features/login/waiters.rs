@@ -1,5 +1,5 @@
-//! Logins that wait for a lease, in lines, and the accounts that are known to be locked to strangers. A login joins its line in its
-//! own task, reserve.rs sends lines off, and the end of an attempt wakes the lines of its account.
+//! Logins that wait for a lease, in lines, and the accounts that are known to be locked to strangers. A login joins its
+//! line in its own task, reserve.rs sends lines off, and the end of an attempt wakes the lines of its account.
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,9 +17,9 @@ use super::metrics::AttemptMetrics;
 use crate::actors::CallError;
 use crate::actors::batcher::{Notifier, keep_sweeping};
 
-/// How often those who wait ask whether attempts on other replicas have ended; on this one they are told.
+/// How often waiting lines ask whether attempts on other replicas have ended. An end on this replica wakes them.
 pub(super) const ASK_AGAIN: Duration = Duration::from_millis(50);
-/// What a crowd of one account's logins is told: it may have passed by then.
+/// `Retry-After` for a crowd of logins to one account: it may have passed by then.
 const RETRY_AFTER_CROWD: Duration = Duration::from_secs(1);
 
 pub(super) const LOCKED: &str = "locked";
@@ -34,14 +34,14 @@ pub(super) struct Waiter {
     pub(super) has_waited: bool,
 }
 
-/// Those of a line who have to go on waiting.
+/// The waiters of a line that have to wait on.
 pub(super) struct Rest {
     pub(super) key: Key,
     pub(super) waiters: Vec<Waiter>,
     pub(super) ask_again: Instant,
-    /// Whether the account has logged in from the network, as the database has said.
+    /// Whether the account has logged in from the network, as the database said.
     pub(super) known: bool,
-    /// The account is locked to strangers.
+    /// The lock, where the account is locked to strangers.
     pub(super) lock: Option<Lock>,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Waiters {
 struct State {
     lines: Lines<Waiter>,
     locked: Locked,
-    /// There is a task that sweeps the lines.
+    /// Whether a task sweeps the lines.
     is_swept: bool,
 }
 
@@ -73,13 +73,12 @@ impl Waiters {
         Self { state: Mutex::new(state), known, notifier, metrics }
     }
 
-    /// Whether the account has logged in from the network, as far as is known here.
+    /// Whether the account has logged in from the network, as far as this replica knows.
     pub(super) fn is_known(&self, key: &Key) -> bool {
         self.known.has(key)
     }
 
-    /// Waits for a lease under `key`: in line for `max_wait` at the most, and for `grace` on top of that for the statement that
-    /// asks for it.
+    /// Waits for a lease under `key`: in line for at most `max_wait`, and for at most `grace` more for the statement.
     pub(super) async fn lease(
         self: &Arc<Self>,
         key: Key,
@@ -107,12 +106,12 @@ impl Waiters {
         }
     }
 
-    /// Whether there is a line whose turn it is to ask.
+    /// Whether a line may be ready to ask.
     pub(super) fn are_ready(&self) -> bool {
         self.lock().lines.are_ready()
     }
 
-    /// Up to `max` lines whose turn it is, with all who wait in them.
+    /// Takes up to `max` lines whose turn it is, with all their waiters.
     pub(super) fn take(&self, max: usize) -> Vec<(Key, Vec<Waiter>)> {
         self.lock().lines.take(max)
     }
@@ -132,13 +131,13 @@ impl Waiters {
         });
     }
 
-    /// Remembers that an account is locked to strangers, and refuses those who wait.
+    /// Remembers that an account is locked to strangers, and refuses the strangers that wait.
     fn remember(&self, state: &mut State, subject: [u8; 32], lock: Lock) {
         let now = Instant::now();
         let until = lock.until;
         let State { lines, locked, .. } = state;
         locked.remember(now, subject, lock);
-        // A login may have made it known since.
+        // A login may have made the network known since.
         let goes = |key: &Key| locked.refuses(now, key).is_some() && !self.is_known(key);
         for waiter in lines.clear(&subject, goes) {
             self.refuse(waiter, LOCKED, until.saturating_duration_since(now));
@@ -150,12 +149,12 @@ impl Waiters {
         self.known.add(key);
     }
 
-    /// Attempts on these accounts have ended: all their lines may ask.
+    /// Lets all lines of these accounts ask, because attempts on them have ended.
     pub(super) fn wake(&self, subjects: &[[u8; 32]]) {
         self.change(|state| subjects.iter().for_each(|subject| state.lines.wake(subject)));
     }
 
-    /// Lets those ask whose time has come, and refuses those whose time is over. Says whether others wait.
+    /// Lets lines ask whose time has come, and refuses waiters whose deadline has passed. Returns whether others wait.
     fn sweep(&self) -> bool {
         let now = Instant::now();
         self.change(|state| {
@@ -168,13 +167,13 @@ impl Waiters {
     }
 
     pub(super) fn refuse(&self, waiter: Waiter, reason: &str, retry_after: Duration) {
-        // One that has left is not refused anything.
+        // A waiter that has left is not counted as refused.
         if waiter.reply.send(Err(AttemptError::TooMany { retry_after })).is_ok() {
             self.metrics.refused.with_label_values(&[reason]).inc();
         }
     }
 
-    /// Changes who waits, and notifies the actor where a line may ask and none might before.
+    /// Changes the lines, and notifies the actor if a line may ask and none might before.
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let were_ready = state.lines.are_ready();

@@ -7,11 +7,11 @@ use super::handle::Class;
 use super::queue::VERIFIES_PER_HASH;
 use crate::hashing::engine::Engines;
 
-/// Part of the longest wait that an estimate may fill. The rest is for what no estimate knows, such as the machine slowing
-/// down meanwhile: an admitted job should be served, not dropped at the deadline after all.
+/// Part of the longest wait that an estimate may fill. The rest is for what no estimate covers, such as a machine that
+/// slows down: an admitted job should be served, not dropped at its deadline.
 const MARGIN_PERCENT: u128 = 85;
 
-/// What is waiting and running, and how long that will take.
+/// The load of the pool, and how long it will take.
 #[derive(Debug)]
 pub(super) struct Admission {
     engines: Engines,
@@ -19,14 +19,14 @@ pub(super) struct Admission {
     load: Mutex<Load>,
 }
 
-/// Jobs that wait and run, in rounds and in numbers.
+/// Waiting and running jobs: their rounds and their numbers.
 #[derive(Debug, Clone, Copy, Default)]
 struct Load {
     known: u64,
     strangers: u64,
     hashes: u64,
     running: u64,
-    /// Of the last 64 logins that began, a bit each: set where the network was known.
+    /// The last 64 logins that began, a bit each: set where the network was known.
     history: u64,
     queued: usize,
     busy: usize,
@@ -37,15 +37,15 @@ impl Admission {
         Self { engines, max_wait, load: Mutex::default() }
     }
 
-    /// A permit among the waiting jobs; or how long the job would have to wait, where that is too long.
+    /// Returns a permit for a waiting job; or its wait, where that would be too long.
     pub(super) fn admit(self: &Arc<Self>, class: Class, rounds: u64) -> Result<Permit, Duration> {
         let permit = Permit::waiting(self, class, rounds);
-        // It is not ahead of itself.
+        // The job does not wait for itself.
         let wait = self.wait(class, 1, rounds);
         if self.is_too_long(wait) { Err(wait) } else { Ok(permit) }
     }
 
-    /// The wait of a job of `class` that came now.
+    /// The wait of a job of `class` that arrived now.
     pub(super) fn estimate(&self, class: Class) -> Duration {
         self.wait(class, 0, 0)
     }
@@ -60,9 +60,10 @@ impl Admission {
         self.load().busy
     }
 
-    /// The rounds ahead of a job, over the measured rounds a second: none while there is a lane for every job; else what waits
-    /// and goes first, and what one of the running jobs has left until its lane is free. A job counts from its admission on:
-    /// of a crowd that comes in one moment none runs yet. The job itself is not counted, where `own` says that it waits.
+    /// The wait of a job: zero while there is a lane for every job; otherwise the rounds ahead of it, divided by the
+    /// measured rounds a second. Ahead are the waiting jobs that go first, and the share of the running rounds until a
+    /// lane is free. A job counts from its admission on, because of a crowd that arrives in one moment none runs yet.
+    /// `own` and `own_rounds` are those of the job itself, if it counts already.
     fn wait(&self, class: Class, own: usize, own_rounds: u64) -> Duration {
         let lanes = self.engines.lanes();
         let load = *self.load();
@@ -80,7 +81,7 @@ impl Admission {
 }
 
 impl Load {
-    /// The rounds of the jobs that wait and go before one of `class`, of which `own` are its own.
+    /// The rounds of the waiting jobs that go before one of `class`; `own` rounds are the job's own.
     fn ahead(&self, class: Class, own: u64) -> u64 {
         let &Self { known, strangers, hashes, .. } = self;
         let passing = u64::from(VERIFIES_PER_HASH);
@@ -98,7 +99,7 @@ impl Load {
         logins + hashes.min((logins + own) / passing)
     }
 
-    /// The rounds of logins from known networks that will come and pass so many of strangers', if things go on as they have.
+    /// The rounds of logins from known networks that will come and pass the strangers', at the rate of the last logins.
     fn passing(&self, strangers: u64) -> u64 {
         let known = u64::from(self.history.count_ones());
         strangers * known / (u64::from(u64::BITS) - known).max(1)
@@ -113,7 +114,7 @@ impl Load {
     }
 }
 
-/// A job's part in the account, from its admission until it is done, refused or lost.
+/// A job's part in the load, from its admission until it is done, refused or lost.
 #[derive(Debug)]
 pub(super) struct Permit {
     admission: Arc<Admission>,
@@ -131,7 +132,7 @@ impl Permit {
         Self { admission: Arc::clone(admission), class, rounds, is_running: false }
     }
 
-    /// The job waits no longer, it runs.
+    /// Counts the job as running.
     pub(super) fn run(&mut self) {
         self.is_running = true;
         let mut load = self.admission.load();
@@ -185,7 +186,7 @@ mod tests {
         assert_eq!(admission.estimate(Class::Stranger), Duration::ZERO);
     }
 
-    /// None of them has reached a hasher when the last one is admitted or refused.
+    /// No job has reached a hasher when the last one is admitted or refused.
     #[test]
     fn a_crowd_that_comes_in_one_moment_is_admitted_as_far_as_its_wait_allows() {
         let cost = Cost::new(10).unwrap();

@@ -1,4 +1,4 @@
-//! What clients are told where a password could not be checked.
+//! Refusals where a password could not be checked.
 
 use super::handle::HasherError;
 use crate::http::error::Refusal;

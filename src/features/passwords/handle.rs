@@ -47,7 +47,7 @@ pub enum HasherError {
     /// Too many jobs wait already, or this one waited for too long.
     #[error("too many password checks are waiting")]
     Busy {
-        /// When it is worth trying again.
+        /// How long to wait before a retry.
         retry_after: Duration,
     },
     /// The operating system gave no random bytes, or the computation failed.
@@ -58,14 +58,14 @@ pub enum HasherError {
     Call(#[from] CallError),
 }
 
-/// Which of two waiting jobs goes first: see `queue.rs`.
+/// The class of a job, by which queue.rs orders waiting jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Class {
     /// A login from a network that the account knows.
     Known,
     /// Any other login.
     Stranger,
-    /// A registration, or a hash made anew.
+    /// A registration, or the renewal of a hash.
     Hash,
 }
 
@@ -91,16 +91,16 @@ impl HasherHandle {
         Ok(PasswordHash(Mcf::new(self.cost, salt, digest).encode()))
     }
 
-    /// Compares `password` with the stored hash, or with a decoy that costs the same where there is none, so that the time
-    /// taken does not tell whether the account exists. A stored string that is no usable hash matches nothing. Nothing
-    /// happens until the verdict is awaited.
+    /// Compares `password` with the stored hash, or with a decoy of the same cost where there is none, so that the time
+    /// taken does not reveal whether the account exists. A stored string that is no usable hash matches nothing. No
+    /// work is done until the verdict is awaited.
     #[must_use]
     pub fn verify(&self, password: Password, stored: Option<&PasswordHash>, standing: Standing) -> Verification {
         Verification::new(self.clone(), password, stored.map(usable).transpose(), standing.into())
     }
 
-    /// Refuses a login that would be refused for its wait: before anything is spent on it. `standing` is asked where a
-    /// stranger would be.
+    /// Refuses a login whose wait would be too long, before any work is done for it. `standing` is called only where a
+    /// stranger would be refused.
     ///
     /// # Errors
     /// [`HasherError::Busy`].
@@ -112,19 +112,19 @@ impl HasherHandle {
         }
     }
 
-    /// Whether a stranger's login that came now would be refused for its wait.
+    /// Whether a stranger's login that arrived now would be refused.
     #[must_use]
     pub fn is_overloaded(&self) -> bool {
         self.overlong_wait(Class::Stranger).is_some()
     }
 
-    /// The wait of a job that came now, if it would be refused for it.
+    /// The wait of a job that arrived now, if it would be refused for that.
     fn overlong_wait(&self, class: Class) -> Option<Duration> {
         let wait = self.admission.estimate(class);
         self.admission.is_too_long(wait).then_some(wait)
     }
 
-    /// Brings the metrics of the pool's present state up to date.
+    /// Updates the gauges of the pool.
     pub fn report(&self) {
         self.metrics.wait_estimate.set(self.admission.estimate(Class::Stranger).as_secs_f64());
         self.metrics.lanes_busy.set(i64::try_from(self.admission.busy()).unwrap_or(i64::MAX));
@@ -150,11 +150,12 @@ impl HasherHandle {
             Err(unusable) => (None, Some(unusable)),
         };
         let (cost, salt) = hash.as_ref().map_or((self.cost, Salt::default()), |hash| (hash.cost, hash.salt));
-        // Or else a hash of a lower cost would tell by its time that the account exists.
+        // Padded: otherwise the shorter time of a cheap hash would reveal that the account exists.
         let job = engine::Job { password: password.into_inner(), salt, cost, pad_to: self.cost.max(cost) };
-        // While the hash is computed: said before or after, it would add to the time, and tell that the account exists.
-        let tell = async { unusable.into_iter().for_each(Unusable::tell) };
-        let (digest, ()) = tokio::join!(self.compute(class, job, begun), tell);
+        // Logged while the hash is computed: before or after it, the log line would add to the time, and reveal that
+        // the account exists.
+        let log = async { unusable.into_iter().for_each(Unusable::log) };
+        let (digest, ()) = tokio::join!(self.compute(class, job, begun), log);
         let digest = digest?;
         Ok(match hash {
             Some(hash) if hash.verify(&digest) == mcf::Verdict::Match => {
@@ -174,14 +175,14 @@ impl HasherHandle {
         self.factory.call(timeout, send).await?
     }
 
-    /// A refusal for the wait that there would be, counted.
+    /// Counts a refusal for its wait.
     fn busy(&self, wait: Duration) -> HasherError {
         self.metrics.refusals.with_label_values(&[BUSY_DEADLINE]).inc();
         HasherError::Busy { retry_after: wait }
     }
 }
 
-/// The hash that a stored string is, unless computing it would cost too much.
+/// Parses a stored hash, and refuses one whose cost is too high to compute.
 fn usable(stored: &PasswordHash) -> Result<Mcf, Unusable> {
     let hash: Mcf = stored.0.parse()?;
     if hash.cost.log_rounds() > COST_MAX { Err(Unusable::Costly(hash.cost)) } else { Ok(hash) }
@@ -197,7 +198,7 @@ pub(super) enum Unusable {
 }
 
 impl Unusable {
-    fn tell(self) {
+    fn log(self) {
         tracing::warn!("{self}");
     }
 }

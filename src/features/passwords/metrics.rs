@@ -3,7 +3,7 @@
 use super::pool::{BUSY_DEADLINE, BUSY_FULL, BUSY_LATE, BUSY_STOPPING};
 use crate::telemetry::{Counter, Counters, Gauge, Histogram, Level, REQUEST_TIMES, Registry, TelemetryError};
 
-/// What the pool counts.
+/// The metrics of the pool.
 #[derive(Debug)]
 pub(super) struct HashMetrics {
     /// Jobs waiting for a hasher.
@@ -16,11 +16,11 @@ pub(super) struct HashMetrics {
     pub(super) refusals: Counters,
     /// Jobs dropped before their start because their caller had gone.
     pub(super) abandoned: Counter,
-    /// Hashes a second at the configured cost that all engines together manage, as last measured.
+    /// Hashes a second of all engines together at the configured cost, as last measured.
     pub(super) capacity: Gauge,
     /// Hashes being computed.
     pub(super) lanes_busy: Level,
-    /// Estimated wait of a job that came now.
+    /// Estimated wait of a stranger's login that arrived now.
     pub(super) wait_estimate: Gauge,
 }
 
@@ -44,7 +44,7 @@ impl HashMetrics {
     }
 }
 
-/// Registers the counter of engine threads that panicked. The engines start before there are features.
+/// Registers the counter of engine threads that panicked. It is apart because engines start before features are built.
 ///
 /// # Errors
 /// [`TelemetryError::Metrics`].

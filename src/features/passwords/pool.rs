@@ -26,12 +26,12 @@ use crate::hashing::engine::{self, Engines};
 /// The factory of the hashers.
 type Pool = Factory<Class, Msg, (), Hasher, routing::QueuerRouting<Class, Msg>, Waiting>;
 
-/// What the factory is sent.
+/// The messages of the factory.
 pub(super) type FactoryMsg = FactoryMessage<Class, Msg>;
 
 type Arguments = FactoryArguments<Class, Msg, (), Hasher, routing::QueuerRouting<Class, Msg>, Waiting>;
 
-/// A job on its way to the factory, which drops it where it waits for longer than `max_wait`.
+/// A job's message to the factory, which drops the job if it waits for longer than `max_wait`.
 pub(super) fn dispatch(class: Class, msg: Msg, max_wait: Duration) -> FactoryMsg {
     FactoryMessage::Dispatch(Job { key: class, msg, options: JobOptions::new(Some(max_wait)), accepted: None })
 }
@@ -54,7 +54,7 @@ pub(super) fn child(
     })
 }
 
-/// What a factory is started with: as many hashers as there are lanes, one queue before them.
+/// The arguments of a factory: as many hashers as there are lanes, and one queue.
 fn arguments(engines: &Engines, config: &config::Hashing, metrics: &Arc<HashMetrics>) -> Arguments {
     let hasher = Hasher { engines: engines.clone(), metrics: Arc::clone(metrics) };
     let refusals = Refusals { metrics: Arc::clone(metrics), retry_after: config.max_wait };
@@ -75,7 +75,7 @@ pub(crate) struct Msg {
     pub(super) begun: Begun,
     pub(super) arrived: Instant,
     pub(super) permit: Permit,
-    /// Taken by whoever answers.
+    /// Taken by the code that answers.
     pub(super) reply: Option<RpcReplyPort<Result<Digest, HasherError>>>,
 }
 
@@ -111,7 +111,7 @@ impl DiscardHandler<Class, Msg> for Refusals {
     }
 }
 
-/// One hasher, and the builder of its likes.
+/// A hasher, which is also the builder of others.
 #[derive(Clone)]
 pub(super) struct Hasher {
     engines: Engines,

@@ -1,6 +1,6 @@
-//! The order of waiting jobs: logins before registrations, but never only logins; of logins, in turn, one from a network that
-//! its account knows and one from elsewhere, so that a storm of strangers costs the others next to nothing; nobody's jobs not
-//! at all.
+//! The order of waiting jobs. Logins go before registrations, but a registration goes after three logins at the latest.
+//! Logins from known networks and from strangers go in turn, so that a storm of strangers hardly delays the others.
+//! Jobs whose caller has left are dropped.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use super::pool::Msg;
 /// Logins that may pass a waiting registration before it gets its turn.
 pub(super) const VERIFIES_PER_HASH: u32 = 3;
 
-/// Three queues, of which the head of one is next.
+/// Three queues; the head of one of them is next.
 pub(super) struct Waiting {
     known: VecDeque<Job<Class, Msg>>,
     strangers: VecDeque<Job<Class, Msg>>,
     hashes: VecDeque<Job<Class, Msg>>,
     /// Logins that have passed the first waiting registration.
     passed: u32,
-    /// Where both wait, a stranger's login is next: the last one was not.
+    /// Whether a stranger's login is next where both kinds wait, because the last one was not.
     is_strangers_turn: bool,
     metrics: Arc<HashMetrics>,
 }
@@ -59,8 +59,8 @@ impl Waiting {
         job
     }
 
-    /// Drops the jobs in front that nobody waits for, before it is decided whose turn it is. One that is late, too, is left to
-    /// the factory: it has looked at it, and discards whatever it gets next.
+    /// Drops abandoned jobs at the front before a class is chosen. One that is late, too, stays: the factory has seen
+    /// that it is late, and discards the next job that it gets.
     fn drop_abandoned(&mut self) {
         for class in [Class::Known, Class::Stranger, Class::Hash] {
             while self.queue(class).front().is_some_and(|job| job.msg.is_abandoned() && !job.is_expired()) {
@@ -88,7 +88,7 @@ impl Queue<Class, Msg> for Waiting {
         self.len() == 0
     }
 
-    /// The next job that somebody still waits for.
+    /// The next job whose caller still waits.
     fn pop_front(&mut self) -> Option<Job<Class, Msg>> {
         self.drop_abandoned();
         self.pop()

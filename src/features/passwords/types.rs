@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 /// Shortest password, in characters.
 pub const MIN_CHARS: usize = 8;
-/// 72: bcrypt reads no further, so a longer password would be weaker than it looks.
+/// Longest password, in bytes: bcrypt reads no further, so a longer one would be weaker than it looks.
 pub const MAX_BYTES: usize = 72;
 
 /// A password that may be hashed. Redacted in `Debug`, wiped when dropped.
@@ -55,14 +55,14 @@ impl Password {
         if broken.is_empty() { Ok(Self(input)) } else { Err(broken) }
     }
 
-    /// A password that somebody offers at login. bcrypt compares its first 72 bytes, NULs among them, as the Python service
-    /// does: accounts that it made with longer passwords get in.
+    /// A password that is offered at a login. bcrypt compares its first 72 bytes, NULs among them, as the Python
+    /// service does: accounts that it made with longer passwords can log in.
     #[must_use]
     pub fn offered(input: Zeroizing<String>) -> Self {
         Self(input)
     }
 
-    /// The text, still to be wiped by whoever has it.
+    /// The text, which is wiped when it is dropped.
     #[must_use]
     pub fn into_inner(self) -> Zeroizing<String> {
         self.0

@@ -1,4 +1,4 @@
-//! A password check whose caller may leave: called off while it waits, not once it has begun.
+//! A password check whose caller may leave: that cancels it while it waits, not once it has begun.
 
 use std::future::Future;
 use std::pin::pin;
@@ -9,7 +9,7 @@ use super::handle::{Class, HasherError, HasherHandle, Unusable, Verdict};
 use super::types::Password;
 use crate::hashing::mcf::Mcf;
 
-/// Whether a computation has got a lane: from then on it is not given up.
+/// Whether a hasher has begun the computation: from then on it is completed.
 #[derive(Clone, Default)]
 pub(super) struct Begun(Arc<AtomicBool>);
 
@@ -23,7 +23,7 @@ impl Begun {
     }
 }
 
-/// A password check that nobody waits for yet.
+/// A password check that is not awaited yet.
 pub struct Verification {
     handle: HasherHandle,
     password: Password,
@@ -47,7 +47,7 @@ impl Verification {
         Self { handle, password, stored, class }
     }
 
-    /// What comes of it, or nothing if `left` comes before it has begun. Once it has begun, nothing calls it off.
+    /// Awaits the verdict. `None` if `left` completes before the check has begun; after that, nothing cancels it.
     ///
     /// # Errors
     /// Any [`HasherError`].
@@ -64,7 +64,7 @@ async fn unless<T, V>(left: impl Future<Output = T>, begun: &Begun, check: impl 
         verdict = &mut check => return Some(verdict),
         _ = left => {}
     }
-    // Where it begins just now, its answer is lost on the one who left. Dropped, it is never computed.
+    // If it begins just now, the caller that left misses the answer. Dropped before it begins, it is never computed.
     if begun.is_set() { Some(check.await) } else { None }
 }
 

@@ -1,3 +1,3 @@
-//! What clients may ask about the service.
+//! Endpoints about the service.
 
 pub mod root;

@@ -1,8 +1,8 @@
 //! The token actor.
 //!
-//! Keeps the key ring fresh: reads the table of keys in a task beside it, and swaps the ring where that changed; waits on
-//! nothing; dies only by a panic, and comes back with the latest ring. Tokens are signed and verified in the caller's task, with
-//! the ring of that moment.
+//! Keeps the key ring fresh: reads the table of keys in a task beside it, and replaces the ring where that changed;
+//! waits on nothing; dies only by a panic, and its successor begins with the latest ring. Tokens are signed and
+//! verified in the caller's task, with the current ring.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use super::handle::{Keyring, Msg};
 use crate::actors::{Child, Current};
 
-/// How often the table of keys is read: a key that is added or revoked is known everywhere this much later.
+/// How often the table of keys is read. All replicas know an added or revoked key after this time.
 const READ_EVERY: Duration = Duration::from_secs(1);
 
 /// How the actor is started.

@@ -1,4 +1,4 @@
-//! What clients may ask about tokens.
+//! Endpoints about tokens.
 
 pub mod jwks;
 

@@ -157,7 +157,7 @@ fn is_last_signer(kid: &str, snapshot: &Snapshot) -> bool {
     signers.next() == Some(kid) && signers.next().is_none()
 }
 
-/// The key that signs. Without an encryption key here, all are taken to be readable to those who have it.
+/// The key that signs. Without an encryption key here, all keys are taken to be readable to the replicas.
 fn signing<'a>(snapshot: &'a Snapshot, config: &Config) -> Option<&'a StoredKey> {
     let encryption = config.tokens.encryption_keys.as_ref();
     let able = snapshot.keys.iter().filter(|key| encryption.is_none_or(|encryption| key.open(encryption).is_ok()));

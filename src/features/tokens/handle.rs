@@ -19,7 +19,7 @@ use crate::actors::{Cell, Current};
 pub use super::keyring::{Keyring, KeyringError};
 pub use super::metrics::KeyMetrics;
 
-/// Of the time that a key is published before it signs, the part that others may keep what they have read.
+/// A JWKS may be cached for one in so many parts of the time that a key is published before it signs.
 const PUBLISHED_PART: u32 = 2;
 
 /// Signs and verifies tokens.
@@ -34,14 +34,14 @@ pub struct TokenHandle {
 pub struct PublicKeys {
     /// The keys; a shared secret is not among them.
     pub keys: Vec<Jwk>,
-    /// How long they may be kept: a key that is not among them does not sign before that.
+    /// How long they may be cached: no key that is missing here signs before that.
     pub max_age: Duration,
 }
 
 /// Why there is no token, or no user in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum TokenError {
-    /// Out of form, of another key or algorithm, expired, or without the claims.
+    /// Malformed, of another key or algorithm, expired, or without the claims.
     #[error("the token is invalid or has expired")]
     Invalid,
     /// The claims could not be signed.
@@ -61,8 +61,9 @@ impl TokenHandle {
         self.keyring.ring().sign(&Claims::issue(user_id, email, now, self.keyring.ttl))
     }
 
-    /// Whom the token speaks for: one that a key of the ring signed, here, on another replica or in the Python service.
-    /// Computes on the caller's thread, some 30 µs with `EdDSA` for a token that was not seen of late.
+    /// Verifies a token that a key of the ring signed, here, on another replica or in the Python service, and returns
+    /// its principal. Computes on the caller's thread, some 30 µs with `EdDSA` for a token that was not verified
+    /// lately.
     ///
     /// # Errors
     /// [`TokenError::Invalid`].
@@ -70,7 +71,7 @@ impl TokenHandle {
         self.keyring.ring().principal(token)
     }
 
-    /// What tokens may be checked with.
+    /// The public keys that tokens may be checked with.
     #[must_use]
     pub fn public_keys(&self) -> PublicKeys {
         PublicKeys { keys: self.keyring.jwks(), max_age: self.keyring.publish / PUBLISHED_PART }
@@ -83,7 +84,7 @@ impl TokenHandle {
     }
 }
 
-/// Reads the claims of a token that was signed with `secret`, as the actor does it.
+/// Verifies a token with `secret` alone, and returns its claims.
 ///
 /// # Errors
 /// [`TokenError::Invalid`].
@@ -92,7 +93,8 @@ pub fn verify_with(secret: &SecretString, token: &str) -> Result<Claims, TokenEr
     Ring::of_secret(secret).verify(token)
 }
 
-/// Both crypto crates in the tree would make jsonwebtoken panic at first use; the first installation stands.
+/// Chooses a crypto provider: jsonwebtoken would panic at its first use, as two are in the tree. The first installation
+/// stands.
 pub(super) fn install_crypto() {
     let _ = crypto::aws_lc::DEFAULT_PROVIDER.install_default();
 }
@@ -100,6 +102,6 @@ pub(super) fn install_crypto() {
 pub(super) enum Msg {
     /// It is time to read the table of keys.
     Read,
-    /// What it said.
+    /// The table was read, or could not be.
     Renew(Result<Snapshot, KeyStoreError>),
 }

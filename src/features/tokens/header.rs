@@ -1,4 +1,4 @@
-//! The header of a token: what it may say, and what of it counts.
+//! The header of a token: the members that are read, and those that are refused.
 
 use std::borrow::Cow;
 
@@ -16,8 +16,8 @@ pub(super) struct Chosen {
     pub(super) kid: Option<String>,
 }
 
-/// Members of the header. Those that offer a key or tell where to fetch one (`jwk`, `jku`, `x5c`, `x5u`) are not among them.
-/// A member that is here twice is an error.
+/// Members of the header. Those that carry a key or its URL (`jwk`, `jku`, `x5c`, `x5u`) are ignored. A duplicate of a
+/// member here is an error.
 #[derive(Deserialize)]
 struct Members<'a> {
     #[serde(borrow)]
@@ -32,7 +32,7 @@ fn is_there<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
     IgnoredAny::deserialize(value).map(|_| true)
 }
 
-/// The choice in an encoded header; `None` where it is out of form, or makes demands that nobody here understands.
+/// Reads the choice in an encoded header; `None` where it is malformed, or has a critical extension.
 pub(super) fn read(encoded: &str) -> Option<Chosen> {
     let json = URL_SAFE_NO_PAD.decode(encoded).ok()?;
     let members: Members<'_> = serde_json::from_slice(&json).ok()?;
@@ -43,7 +43,7 @@ pub(super) fn read(encoded: &str) -> Option<Chosen> {
     Some(Chosen { alg: members.alg.into_owned(), kid: members.kid.map(Cow::into_owned) })
 }
 
-/// A header as a token has it.
+/// Encodes a header as tokens have it.
 pub(super) fn encode(json: &str) -> String {
     URL_SAFE_NO_PAD.encode(json)
 }

@@ -1,4 +1,4 @@
-//! Where the ring comes from: the secret, the table of keys, and the passing of time.
+//! Makes key rings from the secret, the table of keys, and the time.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,13 +23,13 @@ pub enum KeyringError {
     /// The table can't be read.
     #[error(transparent)]
     Store(#[from] KeyStoreError),
-    /// The keys are encrypted, and nobody said under what.
+    /// The keys are encrypted, and no encryption key is set.
     #[error(
         "tokens.encryption_key is not set, and the database has signing keys; set it \
          (ROLLCALL__TOKENS__ENCRYPTION_KEY) to the one that they were added with"
     )]
     NoEncryptionKey,
-    /// They are encrypted under something else.
+    /// No encryption key opens them.
     #[error(
         "tokens.encryption_key opens none of the database's signing keys; set it (ROLLCALL__TOKENS__ENCRYPTION_KEY) or \
          tokens.previous_encryption_key to the one that they are encrypted under, or retire them with `rollcall keys retire`"
@@ -40,12 +40,12 @@ pub enum KeyringError {
         "tokens.accept_secret is false, and there is no key to sign with; add one with `rollcall keys add`, or set it to true"
     )]
     NoSigner,
-    /// Its metrics are taken.
+    /// Its metrics could not be registered.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
 }
 
-/// Makes rings, and keeps the latest for all who sign and verify.
+/// Makes rings, and keeps the latest for all callers.
 pub struct Keyring {
     pub(super) store: KeyStore,
     pub(super) ttl: Duration,
@@ -54,7 +54,7 @@ pub struct Keyring {
     secret: Option<Arc<Key>>,
     encryption: Option<EncryptionKeys>,
     metrics: KeyMetrics,
-    /// The latest. Every request reads it.
+    /// The latest ring, which every request reads.
     ring: ArcSwap<Ring>,
     latest: Mutex<Latest>,
 }
@@ -65,12 +65,12 @@ impl fmt::Debug for Keyring {
     }
 }
 
-/// What was last known.
+/// The state of the last read.
 struct Latest {
     snapshot: Snapshot,
-    /// By how much the database's clock is ahead of this machine's.
+    /// How far the database's clock is ahead of this machine's.
     ahead: time::Duration,
-    /// Whether the table could not be read.
+    /// Whether the last read failed.
     is_stale: bool,
 }
 
@@ -89,7 +89,7 @@ impl Keyring {
         Self::new(secret, config, (store, snapshot), metrics)
     }
 
-    /// One of the secret alone, that has not looked for other keys.
+    /// A key ring of the secret alone, without reading the table.
     ///
     /// # Errors
     /// [`KeyringError::NoSigner`] where the secret is not accepted.
@@ -129,7 +129,7 @@ impl Keyring {
         let keyring = Self { store, ttl, publish, secret, encryption, metrics, ring, latest: Mutex::new(latest) };
         let now = keyring.latest().snapshot.now;
         keyring.count(&keyring.latest(), now);
-        keyring.tell(&keyring.latest());
+        keyring.log(&keyring.latest());
         Ok(keyring)
     }
 
@@ -138,7 +138,7 @@ impl Keyring {
         self.ring.load()
     }
 
-    /// Changes the ring after another look at the table, or at the clock alone where that failed.
+    /// Renews the ring from another read of the table, or for the time alone where that failed.
     pub(super) fn renew(&self, read: Result<Snapshot, KeyStoreError>) {
         let mut latest = self.latest();
         let mut is_new = false;
@@ -170,7 +170,7 @@ impl Keyring {
         }
         self.count(&latest, now);
         if is_new {
-            self.tell(&latest);
+            self.log(&latest);
         }
     }
 
@@ -179,7 +179,7 @@ impl Keyring {
         self.ring().stored().map(|key| key.jwk.clone()).collect()
     }
 
-    /// What there is, in words.
+    /// Describes the ring in words.
     #[must_use]
     pub fn describe(&self) -> String {
         let (latest, ring) = (self.latest(), self.ring());
@@ -207,7 +207,7 @@ impl Keyring {
         words
     }
 
-    /// What the previous encryption key is needed for, where one is set.
+    /// Describes what still needs the previous encryption key, where one is set.
     fn need_of_previous(&self, snapshot: &Snapshot) -> Option<String> {
         let keys = self.encryption.as_ref()?;
         let previous = keys.previous.as_ref()?;
@@ -222,7 +222,7 @@ impl Keyring {
         })
     }
 
-    /// Writes to the metrics what the ring consists of at `now`.
+    /// Sets the metrics of the ring at `now`.
     fn count(&self, latest: &Latest, now: OffsetDateTime) {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         for state in [State::Published, State::Active, State::Retired] {
@@ -233,8 +233,8 @@ impl Keyring {
         self.metrics.unusable.set(number(unusable));
     }
 
-    /// Writes to the log what the ring consists of.
-    fn tell(&self, latest: &Latest) {
+    /// Logs the ring.
+    fn log(&self, latest: &Latest) {
         let ring = self.ring();
         let signer = ring.signer().map(|key| key.kid().unwrap_or("HS256"));
         tracing::info!(signer, keys = ring.stored().count(), "the key ring");

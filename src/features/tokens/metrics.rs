@@ -2,14 +2,14 @@
 
 use crate::telemetry::{Counter, Level, Levels, Registry, TelemetryError};
 
-/// What the key ring counts.
+/// The metrics of the key ring.
 #[derive(Debug)]
 pub struct KeyMetrics {
-    /// Keys of the ring but for the secret, by state.
+    /// Keys of the ring, without the secret, by state.
     pub(super) signing_keys: Levels,
     /// Keys that should sign and cannot: unreadable or malformed.
     pub(super) unusable: Level,
-    /// Times that the table of keys could not be read.
+    /// Failed reads of the table of keys.
     pub(super) read_failures: Counter,
 }
 

@@ -1,6 +1,6 @@
 //! The key ring: which key a token is checked with, and which one signs.
 //!
-//! A token's header chooses among the keys here by its `kid`, and nothing else: the key alone says which algorithm is used.
+//! A token's header chooses a key only by its `kid`; the key alone decides the algorithm.
 
 use std::sync::Arc;
 
@@ -18,21 +18,21 @@ use crate::features::tokens::claims::Claims;
 use crate::features::tokens::signing_key::{self, State, StoredKey, signer};
 use crate::features::tokens::store::Snapshot;
 
-/// Longest token that is looked at: many times what this service or the Python one issues.
+/// Longest token that is verified: many times what this service or the Python one issues.
 const TOKEN_MAX_BYTES: usize = 8 * 1024;
 
-/// What signs and verifies.
+/// A key that signs and verifies, or only verifies.
 pub(super) struct Key {
     header: Header,
     /// The algorithm, as headers name it.
     alg: &'static str,
-    /// Headers as tokens of this key have them, so that they need not be parsed.
+    /// Encoded headers of tokens that this key signed, which need not be parsed.
     familiar: Vec<String>,
     /// `None` where it only verifies.
     signing: Option<EncodingKey>,
     verifying: DecodingKey,
     validation: Validation,
-    /// The row it was made of; none for the secret.
+    /// Its row; `None` for the secret.
     stored: Option<StoredKey>,
 }
 
@@ -54,7 +54,7 @@ impl Key {
         }
     }
 
-    /// A key of the table. One whose private part can't be read verifies all the same.
+    /// A key of the table. Without a readable private part it still verifies.
     fn of_stored(stored: &StoredKey, encryption: Option<&EncryptionKeys>) -> Result<Self, Error> {
         let private = encryption.and_then(|encryption| stored.open(encryption).ok());
         let (algorithm, verifying, signing): (_, _, fn(&[u8]) -> EncodingKey) = match stored.algorithm {
@@ -84,13 +84,13 @@ impl Key {
         self.header.kid.as_deref()
     }
 
-    /// Whether it should be able to sign, and isn't.
+    /// Whether it may sign, but has no readable private part.
     fn is_unreadable(&self, now: OffsetDateTime) -> bool {
         self.signing.is_none() && self.stored.as_ref().is_some_and(|stored| stored.may_sign(now))
     }
 }
 
-/// Names the algorithm, so that a token can't choose its own; by default 60 s of leeway would be granted.
+/// Fixes the algorithm, so that a token can't choose its own; and grants no leeway, which would be 60 s by default.
 fn validation(algorithm: Algorithm) -> Validation {
     let mut validation = Validation::new(algorithm);
     validation.leeway = 0;
@@ -103,7 +103,7 @@ pub(super) struct Ring {
     keys: Vec<Arc<Key>>,
     signer: Option<Arc<Key>>,
     unreadable: Vec<String>,
-    /// Of this ring alone: a token that was good under keys that are gone is checked anew.
+    /// Tokens verified by this ring. They are dropped with it, because their keys may be gone.
     verified: Verified,
 }
 
@@ -114,7 +114,7 @@ impl Ring {
         Self { keys: vec![Arc::clone(&key)], signer: Some(key), unreadable: Vec::new(), verified: Verified::default() }
     }
 
-    /// The ring at `now`. Keys that `previous` has already are taken over.
+    /// The ring at `now`. Keys of `previous` are reused.
     pub(super) fn new(
         secret: Option<&Arc<Key>>,
         snapshot: &Snapshot,
@@ -159,14 +159,14 @@ impl Ring {
             && self.keys.iter().zip(&other.keys).all(|(one, other)| same(one, other))
     }
 
-    /// Signs with today's key.
+    /// Signs with the current key.
     pub(super) fn sign(&self, claims: &Claims) -> Result<String, TokenError> {
         let key = self.signer.as_ref().ok_or(TokenError::NoKey)?;
         let signing = key.signing.as_ref().ok_or(TokenError::NoKey)?;
         encode(&key.header, claims, signing).map_err(|_| TokenError::Unsigned)
     }
 
-    /// Whom the token speaks for, as [`Self::verify`] finds it.
+    /// The principal of a token, verified as by [`Self::verify`].
     pub(super) fn principal(&self, token: &str) -> Result<Principal, TokenError> {
         match self.verified.find(token) {
             Some(principal) => Ok(principal),
@@ -174,7 +174,7 @@ impl Ring {
         }
     }
 
-    /// Checks a token with the key that its header names. One that was found good of late is not computed again.
+    /// Verifies a token with the key that its header names. One that was verified lately costs no signature check.
     pub(super) fn verify(&self, token: &str) -> Result<Claims, TokenError> {
         if token.len() > TOKEN_MAX_BYTES {
             return Err(TokenError::Invalid);
@@ -207,7 +207,7 @@ impl Ring {
         self.keys.iter().filter_map(|key| key.stored.as_ref())
     }
 
-    /// Names of keys that could sign if only their private part could be read.
+    /// Names of keys that may sign, but have no readable private part.
     pub(super) fn unreadable(&self) -> &[String] {
         &self.unreadable
     }
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_cannot_be_read_verifies_and_is_told_of() {
+    fn a_key_that_cannot_be_read_verifies_and_is_listed() {
         let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
         let now = OffsetDateTime::now_utc();
         let key = StoredKey { active_from: now, ..stored(now) };

@@ -1,7 +1,7 @@
 //! Keys that tokens are signed with, and the times of their lives.
 //!
-//! A key is published first, so that everyone knows it before its first token; then it is active, and the newest active key
-//! signs; once retired it only verifies, until its last token has expired.
+//! A key is published first, so that all verifiers know it before its first token; then it is active, and the newest
+//! active key signs; once retired it only verifies, until its last token has expired.
 
 mod pair;
 mod private;
@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 
 use crate::crypto::encryption::{EncryptionError, EncryptionKey};
 
-/// What a key signs with.
+/// The algorithm of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
     /// Ed25519.
@@ -35,7 +35,7 @@ impl Algorithm {
     }
 }
 
-/// Another word than the algorithms there are.
+/// A name that is no algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("must be eddsa or es256")]
 pub struct UnknownAlgorithm;
@@ -61,7 +61,7 @@ pub struct Jwk {
     /// The point's second coordinate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub y: Option<String>,
-    /// Its name: the thumbprint (RFC 7638), so that no other key can bear it.
+    /// Its name: the thumbprint (RFC 7638), which no other key has.
     pub kid: String,
     /// The algorithm.
     pub alg: String,
@@ -80,7 +80,7 @@ impl fmt::Debug for Sealed {
     }
 }
 
-/// A key that nobody knows of yet.
+/// A new key, not stored yet.
 #[derive(Debug)]
 pub struct NewKey {
     /// The algorithm.
@@ -99,7 +99,7 @@ impl NewKey {
     pub fn generate(algorithm: Algorithm, encryption: &EncryptionKey) -> Result<Self, EncryptionError> {
         loop {
             let (jwk, private) = pair::generate(algorithm)?;
-            // On a command line, a name with a dash before it is an option.
+            // A name that begins with a dash would be an option on a command line.
             if !jwk.kid.starts_with('-') {
                 let sealed = Sealed(encryption.seal(&owner(&jwk.kid, algorithm), &private)?);
                 return Ok(Self { algorithm, jwk, sealed });
@@ -108,7 +108,7 @@ impl NewKey {
     }
 }
 
-/// A key as the database has it.
+/// A key in the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredKey {
     /// The algorithm.
@@ -119,29 +119,29 @@ pub struct StoredKey {
     pub sealed: Option<Sealed>,
     /// When it was made.
     pub created_at: OffsetDateTime,
-    /// From when on it may sign.
+    /// When it begins to sign at the earliest.
     pub active_from: OffsetDateTime,
-    /// From when on it does not sign.
+    /// When it stops signing.
     pub retired_at: Option<OffsetDateTime>,
-    /// From when on its tokens are refused.
+    /// When its tokens begin to be refused.
     pub expires_at: Option<OffsetDateTime>,
 }
 
-/// Where in its life a key is.
+/// The state of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Known to all and verified with, but not signed with yet.
+    /// It verifies, and does not sign yet.
     Published,
-    /// The newest of these signs.
+    /// It verifies; the newest active key signs.
     Active,
-    /// Verified with until its last token has expired.
+    /// It verifies until its last token has expired.
     Retired,
-    /// Gone.
+    /// It is not used any more.
     Expired,
 }
 
 impl State {
-    /// The word for it.
+    /// Its name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -160,7 +160,7 @@ impl StoredKey {
         &self.jwk.kid
     }
 
-    /// Where in its life it is at `now`.
+    /// Its state at `now`.
     #[must_use]
     pub fn state(&self, now: OffsetDateTime) -> State {
         if self.expires_at.is_some_and(|at| at <= now) {
@@ -174,26 +174,26 @@ impl StoredKey {
         }
     }
 
-    /// Whether the public key is one of the algorithm, and the name is its own.
+    /// Whether the public key fits the algorithm, and its name is its thumbprint.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         pair::is_sound(self.algorithm, &self.jwk)
     }
 
-    /// Whether it signs at `now` or will, for whoever can open it.
+    /// Whether it signs at `now` or later, if its private part can be opened.
     #[must_use]
     pub fn may_sign(&self, now: OffsetDateTime) -> bool {
         self.sealed.is_some() && matches!(self.state(now), State::Published | State::Active)
     }
 }
 
-/// Whom a private key is encrypted for.
+/// The associated data of an encrypted private key: its name and algorithm.
 fn owner(kid: &str, algorithm: Algorithm) -> Vec<u8> {
     [kid, algorithm.name()].join("\0").into_bytes()
 }
 
-/// The key that signs at `now`, of those that `can_sign`: the newest active one. Where there is `no_other` way to sign, a
-/// published key is better than none.
+/// The newest active key, which signs at `now`, among `keys` that can sign. If there is `no_other` way to sign, a
+/// published key may sign.
 pub fn signer<'a, K>(
     keys: impl IntoIterator<Item = (&'a StoredKey, K)>,
     now: OffsetDateTime,

@@ -1,4 +1,4 @@
-//! The table of signing keys: read by every replica, changed by the command line, each change with its event.
+//! The table of signing keys: every replica reads it, and the command line changes it, each change with its event.
 
 mod resealing;
 
@@ -16,8 +16,8 @@ use crate::database::{Client, Pool, Transaction};
 use crate::domain::timestamp::rfc3339_millis;
 use crate::features::tokens::signing_key::{NewKey, Sealed, StoredKey};
 
-/// How long a replica may go on to sign with a key after its retirement: until it has read the table again, and has done
-/// with the logins that it was in the middle of.
+/// How long a replica may still sign with a key after its retirement: until it has read the table again, and has
+/// completed the logins under way.
 const SIGNS_ON: Duration = Duration::from_mins(1);
 
 const READ: &str =
@@ -25,7 +25,7 @@ const READ: &str =
         clock_timestamp()
     FROM signing_keys ORDER BY created_at, kid";
 const CLOCK: &str = "SELECT clock_timestamp()";
-/// Nobody else changes the table meanwhile; all may read it.
+/// Excludes other changes to the table, but no readers.
 const LOCK: &str = "LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE";
 const INSERT: &str = "INSERT INTO signing_keys (kid, algorithm, public_key, private_key, active_from)
     VALUES ($1, $2, $3::jsonb, $4, now() + make_interval(secs => $5)) RETURNING active_from";
@@ -37,7 +37,7 @@ const RETIRE: &str = "UPDATE signing_keys SET retired_at = now(), expires_at = n
     WHERE kid = $1 RETURNING expires_at";
 const REVOKE: &str = "UPDATE signing_keys SET retired_at = least(retired_at, now()), expires_at = now()
     WHERE kid = $1 RETURNING expires_at";
-/// What signs no more can't be stolen.
+/// A deleted private key can't be stolen.
 const FORGET: &str = "UPDATE signing_keys SET private_key = NULL WHERE retired_at <= now() AND private_key IS NOT NULL";
 const EVENT: &str = "SELECT audit_append($1, NULL, NULL, NULL, $2::jsonb)";
 
@@ -59,7 +59,7 @@ pub enum KeyStoreError {
     /// Its tokens are refused already.
     #[error("the key {0} has expired already, and its tokens are refused")]
     Expired(String),
-    /// They can't be encrypted anew.
+    /// No encryption key opens them.
     #[error(
         "neither tokens.encryption_key nor tokens.previous_encryption_key opens {0}, and nothing was changed; set the one \
          that they are encrypted under, or retire them with `rollcall keys retire`"
@@ -78,9 +78,9 @@ impl From<Error> for KeyStoreError {
 pub struct Snapshot {
     /// Its keys, the oldest first.
     pub keys: Vec<StoredKey>,
-    /// Rows that are no keys, by their names.
+    /// Names of malformed rows.
     pub unsound: Vec<String>,
-    /// The instant, by the database's clock, which all replicas go by.
+    /// The time of the read, by the database's clock, which all replicas use.
     pub now: OffsetDateTime,
 }
 
@@ -96,7 +96,7 @@ pub enum Retirement {
     Revoke,
 }
 
-/// The table, and how long one may wait for it.
+/// The table, and the deadline of each use.
 #[derive(Debug, Clone)]
 pub struct KeyStore {
     pool: Pool,
@@ -104,7 +104,7 @@ pub struct KeyStore {
 }
 
 impl KeyStore {
-    /// The table that `pool` leads to; whatever is asked of it takes no longer than `timeout`.
+    /// The table behind `pool`. Each call takes at most `timeout`.
     #[must_use]
     pub fn new(pool: Pool, timeout: Duration) -> Self {
         Self { pool, timeout }
@@ -179,7 +179,7 @@ impl KeyStore {
     }
 }
 
-/// An instant as events tell it.
+/// An instant as events have it.
 struct Instant(OffsetDateTime);
 
 impl serde::Serialize for Instant {
@@ -196,7 +196,7 @@ async fn begin(client: &mut Client) -> Result<Transaction<'_>, Error> {
 
 async fn insert(change: &Transaction<'_>, key: &NewKey, publish: Duration) -> Result<Instant, Error> {
     let (kid, algorithm, publish) = (key.jwk.kid.as_str(), key.algorithm.name(), publish.as_secs_f64());
-    // A JWK is strings alone, and always serializes.
+    // A JWK has only strings, so it always serializes.
     let jwk = serde_json::to_string(&key.jwk).unwrap_or_default();
     let row = change
         .query_typed_one(
@@ -235,7 +235,7 @@ async fn snapshot(client: &impl GenericClient) -> Result<Snapshot, KeyStoreError
     Ok(Snapshot { keys, unsound, now })
 }
 
-/// The key in a row; `None` where it is not one of ours, or another's under its name.
+/// The key in a row; `None` where the row is malformed or its name is not its key's.
 fn stored(row: &Row) -> Result<Option<StoredKey>, Error> {
     let (kid, algorithm, jwk): (&str, &str, &str) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
     let (Ok(algorithm), Ok(jwk)) = (algorithm.parse(), serde_json::from_str(jwk)) else { return Ok(None) };

@@ -1,13 +1,13 @@
-//! What a good token gives.
+//! The result of a verified token.
 
 use uuid::Uuid;
 
 use super::claims::Claims;
 
-/// Whom a request speaks for: what a verified token says, as far as endpoints need it.
+/// The principal of a request: the part of a verified token that endpoints need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Principal {
-    /// The user. Whether the account still exists is the database's to say.
+    /// The user. The account may be deleted by now; only the database knows.
     pub user: Uuid,
 }
 

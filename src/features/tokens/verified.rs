@@ -1,7 +1,7 @@
-//! Tokens that have been found good.
+//! Tokens that were verified lately.
 //!
-//! Most tokens come again and again. Those that a ring has found good it remembers: such a token costs no signature's check and
-//! no parsing. They are gone with their ring.
+//! Most tokens come again and again. A ring remembers those that it has verified; they cost no signature check and no
+//! parsing. They are dropped with their ring.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -21,15 +21,15 @@ const GENERATION_MAX: usize = 8 * 1024;
 /// How many bytes of a token are hashed.
 const HASHED: usize = 32;
 
-/// The claims of tokens, as they were found with the keys of one ring.
+/// The claims of tokens that the keys of one ring have verified.
 #[derive(Debug, Default)]
 pub(super) struct Verified {
-    /// Keyed, and the key is nobody's to know: who presents a token can't choose which others it is compared with.
+    /// The hash has a random key, so that a client can't choose the tokens that its own is compared with.
     hashes: RandomState,
     generations: RwLock<Generations>,
 }
 
-/// By the tokens' hashes. What was not asked for while a generation filled up is forgotten.
+/// Keyed by the tokens' hashes. A token that is not used while a generation fills up is forgotten.
 #[derive(Debug, Default)]
 struct Generations {
     young: HashMap<u64, Known>,
@@ -48,8 +48,8 @@ impl std::fmt::Debug for Known {
 }
 
 impl Known {
-    /// Its claims, if it is this token, in time that does not tell how much of it is, and has not expired since: as
-    /// jsonwebtoken has it, the second of `exp` still counts.
+    /// Its claims, if it is this token and has not expired. The comparison takes constant time. As in jsonwebtoken, the
+    /// second of `exp` still counts.
     fn claims(&self, token: &str) -> Option<&Claims> {
         let is_same = verify_slices_are_equal(self.token.as_bytes(), token.as_bytes()).is_ok();
         let is_current = u64::try_from(self.claims.exp).is_ok_and(|exp| exp >= get_current_timestamp());
@@ -58,18 +58,18 @@ impl Known {
 }
 
 impl Verified {
-    /// Whom `token` speaks for, if it was found good of late and still is.
+    /// The principal of `token`, if it was verified lately and has not expired.
     pub(super) fn find(&self, token: &str) -> Option<Principal> {
         self.read().young.get(&self.hash(token))?.claims(token).map(Principal::from)
     }
 
-    /// Of the end alone, which is part of the signature: good tokens differ there.
+    /// Hashes only the end, which is part of the signature: valid tokens differ there.
     fn hash(&self, token: &str) -> u64 {
         let bytes = token.as_bytes();
         self.hashes.hash_one(bytes.last_chunk::<HASHED>().map_or(bytes, |end| end))
     }
 
-    /// The claims of `token`, which `check` has to find good where they are not known.
+    /// The claims of `token`, which `check` verifies where they are not remembered.
     pub(super) fn find_or(
         &self,
         token: &str,

@@ -61,7 +61,7 @@ pub struct RegisterReply<'a> {
     data: UserBody<'a>,
 }
 
-/// What the endpoint works with.
+/// The handles that the endpoint works with.
 pub(crate) struct Parts {
     /// Stores the user.
     pub(crate) users: UserHandle,

@@ -14,7 +14,7 @@ pub struct Name(String);
 /// Why a string is no name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum NameError {
-    /// Nothing but white space and what cannot be seen.
+    /// Only white space and invisible characters.
     #[error("must not be empty")]
     Empty,
     /// Over [`MAX_CHARS`].

@@ -1,5 +1,4 @@
-//! What a pruning leaves in the log: an event that names the last one that is gone, so that a start that was cut off by
-//! anybody else shows.
+//! The event of a pruning, which names the last removed event. Without it, a log with a removed start does not verify.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -18,7 +17,7 @@ struct Detail {
     before: String,
 }
 
-/// The detail of the event that tells of `count` events, all from before `before`, of which `through` was the last.
+/// The detail of a pruning's event: it removed `count` events from before `before`, the last of which was `through`.
 #[must_use]
 pub fn detail(through: Head, count: u64, before: OffsetDateTime) -> String {
     let detail = Detail { through: through.to_string(), count, before: rfc3339_millis(before) };
@@ -26,7 +25,7 @@ pub fn detail(through: Head, count: u64, before: OffsetDateTime) -> String {
     serde_json::to_string(&detail).unwrap_or_default()
 }
 
-/// The last event that was removed, where `event` tells of a pruning.
+/// The last removed event, where `event` is that of a pruning.
 #[must_use]
 pub fn through(event: &Event) -> Option<Head> {
     if event.kind != KIND {

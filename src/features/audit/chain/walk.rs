@@ -7,36 +7,36 @@ use super::{Hash, Head, Sealed, pruning};
 /// Where and how the chain is broken first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Break {
-    /// Its row, its hash or that of the event before is not what was sealed.
+    /// Its row, its hash or the hash of the event before differs from the sealed one.
     #[error("event {0} was changed, or the one before it")]
     Changed(i64),
     /// A place is vacant.
     #[error("event {0} is missing")]
     Missing(i64),
-    /// A place is taken twice, or one that nobody sealed.
+    /// A place is taken twice, or was never sealed.
     #[error("event {0} was inserted: its place is not in the chain")]
     Inserted(i64),
-    /// The events are in order, the kept head is another.
+    /// The events are in order, but the stored head is another.
     #[error("the head {head} is not the last event's hash: the head or event {sequence} was changed", sequence = .head.sequence)]
     Head {
-        /// As it is kept.
+        /// The stored head.
         head: Head,
     },
     /// There is no head.
-    #[error("the row of audit_chain is missing, so nothing tells where the chain starts and ends")]
+    #[error("the row of audit_chain is missing, so the start and the end of the chain are unknown")]
     NoHead,
-    /// The log does not start with the first event, and does not tell of a pruning that ended there.
+    /// The log does not start with the first event, and no event of a pruning ends there.
     #[error(
         "the events up to {0} are gone, and no sealed log_pruned event names the last of them: the start was removed"
     )]
     StartRemoved(i64),
-    /// The chain holds, but it is another one than that which was anchored.
+    /// The chain holds, but is not the anchored one.
     #[error("event {} is not the anchored one: the log was rewritten at or before it", .0.sequence)]
     Rewritten(Head),
     /// The log ends before the anchored event.
     #[error("the log ends at event {last}, before the anchored event {}: its end was cut off", .anchor.sequence)]
     CutOff {
-        /// What was anchored.
+        /// The anchor.
         anchor: Head,
         /// The last event there is.
         last: i64,
@@ -44,7 +44,7 @@ pub enum Break {
     /// The anchored event was pruned, so nothing is known about it.
     #[error("the anchored event {} was pruned: the log starts after event {start}; compare with a later anchor", .anchor.sequence)]
     Pruned {
-        /// What was anchored.
+        /// The anchor.
         anchor: Head,
         /// The last event that was pruned.
         start: i64,
@@ -62,10 +62,10 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// Begins behind `start`, on the way to `end`, and compares with `anchor` when it comes by.
+    /// Begins behind `start`, walks to `end`, and compares with `anchor` on the way.
     ///
     /// # Errors
-    /// [`Break::Rewritten`], where the anchor tells already.
+    /// [`Break::Rewritten`], where `start` is the anchored event and differs.
     pub fn new(start: Head, end: Head, anchor: Option<Head>) -> Result<Self, Break> {
         let walk = Self { start, at: start, end, anchor, pruned_by: None };
         walk.compare().map(|()| walk)
@@ -74,7 +74,7 @@ impl Walk {
     /// Goes on to the next event, in the order of their places.
     ///
     /// # Errors
-    /// The [`Break`] that is there.
+    /// The [`Break`] at this event.
     pub fn step(&mut self, next: &Sealed) -> Result<(), Break> {
         let expected = self.at.sequence + 1;
         if next.sequence < expected || next.sequence > self.end.sequence {
@@ -96,10 +96,11 @@ impl Walk {
         self.compare()
     }
 
-    /// Ends the walk behind the last event. Where the log was pruned, gives the place of the last event that tells of that.
+    /// Ends the walk behind the last event. Returns the place of the pruning's event that explains the start, where the
+    /// log was pruned.
     ///
     /// # Errors
-    /// The [`Break`] that shows at the end only.
+    /// A [`Break`] that shows only at the end.
     pub fn finish(self) -> Result<Option<i64>, Break> {
         if self.at.sequence < self.end.sequence {
             return Err(Break::Missing(self.at.sequence + 1));
@@ -130,7 +131,7 @@ impl Walk {
     }
 }
 
-/// What stands before the first event of a log that nothing was pruned from.
+/// The head of an empty log that was never pruned.
 pub const ORIGIN: Head = Head { sequence: 0, hash: Hash::ZERO };
 
 #[cfg(test)]
@@ -159,7 +160,7 @@ mod tests {
         Sealed { event, sequence, hash }
     }
 
-    /// Five events of which two were pruned, which the sixth tells of.
+    /// Five events, of which two were pruned, and the sixth of that pruning.
     fn pruned() -> (Vec<Sealed>, Head, Head) {
         let (mut events, end) = chain(5);
         let start = head(&events[1]);
@@ -188,18 +189,18 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_that_starts_later_holds_where_it_tells_of_exactly_that() {
+    fn a_chain_that_starts_later_holds_where_an_event_names_exactly_that_start() {
         let (mut events, start, end) = pruned();
         assert_eq!(walk(&events, start, end, Some(start)), Ok(Some(6)));
         events.push(next(end, pruning::KIND, events[3].event.detail.clone()));
         assert_eq!(walk(&events, start, head(&events[4]), None), Ok(Some(7)), "the newest counts");
         let (events, end) = chain(5);
-        assert_eq!(walk(&events[2..], head(&events[1]), end, None), Err(Break::StartRemoved(2)), "nothing tells of it");
+        assert_eq!(walk(&events[2..], head(&events[1]), end, None), Err(Break::StartRemoved(2)), "no event names it");
         assert_eq!(walk(&[], end, end, None), Err(Break::StartRemoved(5)), "nothing is left");
     }
 
     #[test]
-    fn a_chain_that_tells_of_another_start_has_lost_its_own() {
+    fn a_chain_whose_event_names_another_start_has_lost_its_own() {
         let (events, start, end) = pruned();
         assert_eq!(walk(&events[1..], head(&events[0]), end, None), Err(Break::StartRemoved(3)), "one more is gone");
         let mut forged = events.clone();
@@ -223,7 +224,7 @@ mod tests {
         changed[2].event.kind = "login_failed".into();
         assert_eq!(walk(&changed, ORIGIN, end, None), Err(Break::Changed(3)));
         changed[2].hash = Some(changed[2].event.hash(events[1].hash.unwrap(), 3));
-        assert_eq!(walk(&changed, ORIGIN, end, None), Err(Break::Changed(4)), "sealed anew, the next tells");
+        assert_eq!(walk(&changed, ORIGIN, end, None), Err(Break::Changed(4)), "sealed again, the next does not fit");
         let mut twice = events.clone();
         twice.insert(2, events[1].clone());
         assert_eq!(walk(&twice, ORIGIN, end, None), Err(Break::Inserted(2)));
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn heads_tell_of_ends_that_were_cut_off_or_rewritten() {
+    fn heads_show_ends_that_were_cut_off_or_rewritten() {
         let (events, end) = chain(5);
         let other = Head { hash: Hash::ZERO, ..end };
         assert_eq!(walk(&events, ORIGIN, other, None), Err(Break::Head { head: other }));

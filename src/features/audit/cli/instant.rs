@@ -22,7 +22,7 @@ pub(crate) enum Instant {
 pub(crate) struct NotAnInstant;
 
 impl Instant {
-    /// The point in time, seen from `now`: at the earliest that of the calendar's beginning.
+    /// The point in time, seen from `now`; 1970 where it would be before the calendar begins.
     pub(super) fn at(self, now: OffsetDateTime) -> OffsetDateTime {
         match self {
             Self::At(time) => time,

@@ -19,7 +19,7 @@ use crate::terminal::TerminalError;
 
 /// Events that are read at once.
 const PAGE: i64 = 1_000;
-/// From one look for new events to the next.
+/// Pause between two reads of new events.
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 
 /// What to print.
@@ -46,7 +46,7 @@ fn user_id(text: &str) -> Result<Uuid, &'static str> {
     text.parse().map_err(|_| "must be a user id (a UUID)")
 }
 
-/// Whether anybody reads on.
+/// Whether the output still has a reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reader {
     Listens,
@@ -68,7 +68,7 @@ struct List<'a> {
     log: &'a AuditLog,
     filter: Filter,
     json: bool,
-    /// The last place that was looked at.
+    /// The last place that was read.
     after: i64,
 }
 
@@ -79,7 +79,7 @@ impl<'a> List<'a> {
         Self { log, filter, json: arguments.json, after: 0 }
     }
 
-    /// Prints what there is now, then what comes. Only a first failure ends it: an outage later is waited out.
+    /// Prints all sealed events, then each that follows. A first failure ends it; later outages are waited out.
     async fn follow(&mut self) -> Result<(), CommandError> {
         let mut reader = self.advance().await?;
         let mut rounds = tokio::time::interval(FOLLOW_EVERY);
@@ -99,7 +99,7 @@ impl<'a> List<'a> {
         Ok(())
     }
 
-    /// Prints all that was sealed since the last time.
+    /// Prints all that was sealed since the last call.
     async fn advance(&mut self) -> Result<Reader, CommandError> {
         let last = self.log.ends().await?.head.sequence;
         while self.after < last {
@@ -152,7 +152,7 @@ fn as_text(Sealed { event, sequence, .. }: &Sealed) -> String {
     printable(line.trim_end())
 }
 
-/// A value as it is, or in quotation marks where it could be taken for more than one.
+/// A value as it is, or in quotation marks where it could be read as several fields.
 fn quoted(value: &str) -> Cow<'_, str> {
     let is_plain = |c: char| !c.is_whitespace() && !matches!(c, '=' | '"' | '\\');
     if value.chars().all(is_plain) { Cow::Borrowed(value) } else { Cow::Owned(format!("{value:?}")) }
@@ -167,7 +167,7 @@ fn write(lines: &str) -> Result<Reader, CommandError> {
     }
 }
 
-/// Whether standard output is a pipe that nobody will read from any more, which would otherwise show at the next event only.
+/// Whether standard output is a pipe without a reader, which would otherwise show only at the next event.
 fn is_closed() -> Result<bool, CommandError> {
     let out = stdout();
     let mut fds = [PollFd::new(&out, PollFlags::empty())];

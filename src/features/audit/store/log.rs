@@ -19,13 +19,13 @@ use crate::features::audit::chain::{Event, Hash, Head, Sealed};
 pub use retention::Pruned;
 pub use verification::Verified;
 
-/// Why the log can't be read, or is not to be believed.
+/// Why the log can't be read, or does not verify.
 #[derive(Debug, Error)]
 pub enum AuditError {
     /// The database does not answer, or refuses.
     #[error("the audit log cannot be read: {0}")]
     Unreadable(#[from] LendError),
-    /// Somebody has had their hands in it.
+    /// The chain is broken.
     #[error("the audit log does not hold: {0}")]
     Broken(#[from] Break),
 }
@@ -55,7 +55,7 @@ pub(crate) fn event(row: &Row) -> Result<Event, tokio_postgres::Error> {
 /// The two ends of the chain.
 #[derive(Debug, Clone, Copy)]
 pub struct Ends {
-    /// The last event that was pruned, or what stands before the first.
+    /// The last event that was pruned, or the head before the first event.
     pub start: Head,
     /// The last event that was sealed.
     pub head: Head,
@@ -64,11 +64,11 @@ pub struct Ends {
 /// Which events to show.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Those that happened then or later.
+    /// Events that happened then or later.
     pub since: Option<OffsetDateTime>,
-    /// Those of these kinds; none: all.
+    /// Events of these kinds; all kinds where empty.
     pub kinds: Vec<String>,
-    /// Those of this user.
+    /// Events of this user.
     pub user: Option<Uuid>,
 }
 
@@ -80,7 +80,7 @@ pub struct AuditLog {
 }
 
 impl AuditLog {
-    /// The log behind `pool`, whose every page is waited for at most `timeout`.
+    /// The log behind `pool`. Each page takes at most `timeout`.
     #[must_use]
     pub fn new(pool: Pool, timeout: Duration) -> Self {
         Self { pool, timeout }

@@ -61,11 +61,11 @@ pub struct LoginData<'a> {
     user: UserBody<'a>,
 }
 
-/// What the endpoint works with.
+/// The handles that the endpoint works with.
 pub(crate) struct Parts {
     /// Finds the account.
     pub(crate) users: UserHandle,
-    /// Says whether an attempt is admitted, and counts how it ends.
+    /// Admits the attempt, and counts its outcome.
     pub(crate) attempts: AttemptsHandle,
     /// Checks the password.
     pub(crate) hasher: HasherHandle,
@@ -107,9 +107,9 @@ async fn login(parts: Arc<Parts>, call: Call, body: LoginBody) -> Result<Reply, 
     drop(call);
     let (email, password) = credentials(body)?;
     let Parts { users, attempts, hasher, tokens } = &*parts;
-    // In a storm, what the database would be asked for those who are turned away is time that hashes could have.
+    // In a storm, database work for logins that are refused anyway would take time from hashes.
     hasher.expect_room(|| attempts.standing(&email, network))?;
-    // Neither needs the other; what was read for a login that is refused was read in vain.
+    // Neither needs the other. For a login that is refused, the lookup was in vain.
     let reserve = async { Ok::<_, Refusal>(attempts.reserve(&email, network).await?) };
     let (attempt, account) = tokio::try_join!(reserve, find(users, &email))?;
     let password = Password::offered(password);
@@ -129,7 +129,7 @@ async fn login(parts: Arc<Parts>, call: Call, body: LoginBody) -> Result<Reply, 
     Ok(reply)
 }
 
-/// Both strings. An empty address is none at all; an empty password is a wrong one.
+/// Returns both strings. An empty address counts as missing; an empty password is a wrong one.
 fn credentials(LoginBody { email, password }: LoginBody) -> Result<(String, Zeroizing<String>), Refusal> {
     let is_empty = matches!(&email, Given::Value(email) if email.is_empty());
     if is_empty || email == Given::Missing || password == Given::Missing {
@@ -144,8 +144,7 @@ fn credentials(LoginBody { email, password }: LoginBody) -> Result<(String, Zero
     }
 }
 
-/// The account that the offered address names. One that nobody can have registered is an unknown one, and costs the same
-/// work.
+/// Finds the account of the offered address. A malformed address is an unknown one, and costs the same hash.
 async fn find(users: &UserHandle, email: &str) -> Result<Option<Account>, Refusal> {
     match Email::parse(email) {
         Ok(email) => Ok(users.find_by_email(email).await?),
@@ -153,10 +152,10 @@ async fn find(users: &UserHandle, email: &str) -> Result<Option<Account>, Refusa
     }
 }
 
-/// What the check of the password says, once that is counted and recorded. A client that leaves before the check has begun
-/// calls it off; after that it is counted all the same, by a task that does not end with the connection.
+/// Returns the verdict of the password check, once the outcome is counted and recorded. A client that leaves before the
+/// check has begun cancels it. After that it is completed and counted, because it runs in a task of its own.
 async fn resolve(attempt: Reservation, check: Verification, user: Option<Uuid>) -> Result<Verdict, Refusal> {
-    // Dropped with this future when the client leaves.
+    // Dropped with this future, when the client leaves.
     let (_stays, left) = oneshot::channel::<()>();
     let task = tokio::spawn(async move {
         let verdict = check.verdict_unless(left).await.ok_or(Refusal::UNAVAILABLE)??;
@@ -170,7 +169,7 @@ async fn resolve(attempt: Reservation, check: Verification, user: Option<Uuid>) 
     task.await.map_err(|_| Refusal::UNAVAILABLE)?
 }
 
-/// Hashes the password anew at today's cost. Nobody waits for it; where it fails, the next login tries again.
+/// Hashes the password again at the configured cost. Nobody waits for it; if it fails, the next login tries again.
 async fn renew_hash(parts: Arc<Parts>, network: Network, account: Account, password: Password) {
     let renewed = async {
         let hash = parts.hasher.hash(password).await.map_err(Refusal::from)?;

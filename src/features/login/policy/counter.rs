@@ -1,4 +1,4 @@
-//! One counter, and what an attempt does to it.
+//! One counter, and how attempts change it.
 
 use std::time::Duration;
 
@@ -12,19 +12,19 @@ pub(super) const NEVER: Moment = Moment(i64::MIN);
 const DOUBLINGS: i32 = 24;
 /// No lock is made longer than this.
 const LONGEST: Duration = Duration::from_hours(24);
-/// The same on a network that the account knows.
+/// The same, on a network that the account knows.
 const LONGEST_WHERE_KNOWN: Duration = Duration::from_hours(1);
 /// `known_until` moves once a day, so that most logins change no index.
 const RENEW_AFTER: Duration = Duration::from_hours(24);
 
-/// What a row of `login_attempts` holds.
+/// A row of `login_attempts`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::features::login) struct Counter {
     pub(in crate::features::login) failures: i32,
-    /// A lock ends when the time of a first lock has passed since then: a longer one sets it that much later. So replicas that
-    /// know locks of one length alone keep it too.
+    /// When the last failure was. A lock ends one first lock's time after it; a longer lock sets it that much later, so
+    /// that replicas that know only locks of one length keep it too.
     pub(in crate::features::login) failed_at: Moment,
-    /// When each attempt under way counts no longer.
+    /// When the lease of each attempt under way expires.
     pub(in crate::features::login) leases: Vec<Moment>,
     pub(in crate::features::login) known_until: Moment,
     pub(in crate::features::login) expires_at: Moment,
@@ -39,7 +39,7 @@ impl Counter {
         Self { failures: 0, failed_at: NEVER, leases: Vec::new(), known_until: NEVER, expires_at, locks: 0 }
     }
 
-    /// Drops what time has made void.
+    /// Drops expired locks, failures and leases.
     pub(super) fn refresh(&mut self, now: Moment, scope: Scope, rules: &Rules) {
         let unlocked_at = after(self.failed_at, rules.lock);
         if self.is_locked(scope, rules) && unlocked_at <= now {
@@ -82,10 +82,10 @@ impl Counter {
         self.expires_at = self.expires_at.max(lease);
     }
 
-    /// Counts how one attempt ended; says how long a lock lasts that this began.
+    /// Counts the end of one attempt; returns how long the lock lasts that this began.
     pub(super) fn settle(&mut self, now: Moment, end: Ended, scope: Scope, rules: &Rules) -> Option<Duration> {
         self.refresh(now, scope, rules);
-        // Leases of one moment are alike: any of them will do.
+        // Leases of one moment are alike, so any of them is removed.
         if let Some(at) = self.leases.iter().position(|lease| *lease == end.lease) {
             self.leases.remove(at);
         }
@@ -109,7 +109,7 @@ impl Counter {
 
     fn lock(&mut self, now: Moment, scope: Scope, rules: &Rules) -> Duration {
         let longest = match scope {
-            // Strangers begin it, and nothing that the owner does ends it.
+            // Strangers can begin it, and its owner cannot end it.
             Scope::Account => rules.lock,
             // It is the owner's network, too.
             Scope::Network if self.known_until > now => LONGEST_WHERE_KNOWN,
@@ -138,11 +138,11 @@ fn doubled(duration: Duration, times: i32) -> Duration {
 }
 
 pub(super) fn after(moment: Moment, duration: Duration) -> Moment {
-    // Infinity stays what it is.
+    // Infinity stays infinity.
     if moment == NEVER { NEVER } else { Moment(moment.0.saturating_add(micros(duration))) }
 }
 
-/// How long it is until `then`: zero where that is over.
+/// The time until `then`; zero once it has passed.
 fn until(now: Moment, then: Moment) -> Duration {
     Duration::from_micros(u64::try_from(then.0.saturating_sub(now.0)).unwrap_or_default())
 }

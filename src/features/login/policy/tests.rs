@@ -52,8 +52,8 @@ fn paused(millis: u64) -> Grant {
 #[test]
 fn attempts_are_admitted_that_could_all_fail() {
     let none = || counter(0, 9999, 0);
-    // What the case is; the network's own counter and the account's, which is not asked where the network is known; what is
-    // wanted, and what is granted.
+    // The case; the network's own counter and the account's, which is not asked where the network is known; the
+    // attempts wanted, and the grant.
     let cases = [
         ("nothing counted", none(), Some(none()), 3, grant(3, false)),
         ("no more than wanted", none(), Some(none()), 0, pending()),
@@ -111,7 +111,7 @@ fn pauses_are_no_longer_than_a_lock() {
     assert_eq!(reserve(NOW, &mut counter(9_000, 0, 0), None, 1, &many), paused(900_000));
 }
 
-/// One attempt under way beside the failures ends so.
+/// Ends an attempt under way beside the failures.
 fn ended(counter: &mut Counter, scope: Scope, outcome: Option<Outcome>) -> Option<Duration> {
     counter.leases.push(at(30));
     let begun = counter.settle(NOW, Ended { lease: at(30), outcome }, scope, &rules());
@@ -124,8 +124,8 @@ fn an_end_is_counted_as_what_it_is() {
     use Outcome::{Failed, Succeeded};
     use Scope::{Account, Network};
     let lock = Some(rules().lock);
-    // What the case is; the counter before, whose it is, and how the attempt ended; the failures, how long ago the last was,
-    // and whether a lock began.
+    // The case; the counter before, its scope, and how the attempt ended; the failures, how long ago the last was, and
+    // whether a lock began.
     let cases = [
         ("a failure", counter(1, 9, 0), Network, Some(Failed), (2, 0, None)),
         ("one on the account", counter(1, 9, 0), Account, Some(Failed), (2, 0, None)),
@@ -137,7 +137,7 @@ fn an_end_is_counted_as_what_it_is() {
         ("a success", counter(3, 9, 0), Network, Some(Succeeded), (0, 9, None)),
         ("one during a lock", counter(4, 9, 0), Network, Some(Succeeded), (0, 9, None)),
         ("one clears nothing of the account's", counter(3, 9, 0), Account, Some(Succeeded), (3, 9, None)),
-        ("a password that nobody checked", counter(3, 9, 0), Network, None, (3, 9, None)),
+        ("a password that was not checked", counter(3, 9, 0), Network, None, (3, 9, None)),
     ];
     for (case, mut counter, scope, outcome, expected) in cases {
         let begun = ended(&mut counter, scope, outcome);
@@ -255,7 +255,7 @@ fn a_counter_that_was_never_used_is_void() {
     assert_eq!(reserve(NOW, &mut own, None, 1, &hasty), grant(1, true));
 }
 
-/// What strangers do is not to keep an owner out for a day.
+/// Strangers must not keep an owner out for a day.
 #[test]
 fn locks_do_not_grow_without_end_where_the_owner_would_suffer() {
     let end = || Ended { lease: at(0), outcome: Some(Outcome::Failed) };

@@ -1,4 +1,4 @@
-//! Rows as the statements take them, column by column, and as they give them.
+//! Conversion between counters, events and the columns of statements.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(super) struct Rows {
     known_until: Vec<Moment>,
     expires_at: Vec<Moment>,
     locks: Vec<i16>,
-    /// The leases of all, one counter's after the other's.
+    /// The leases of all counters, one after the other.
     leases: Vec<Moment>,
     /// Where each counter's leases begin, from 1, and end.
     first: Vec<i32>,

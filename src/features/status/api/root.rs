@@ -1,4 +1,4 @@
-//! `GET /`: is anybody there?
+//! `GET /`: whether the service runs, and its version.
 
 use std::sync::Arc;
 

@@ -78,7 +78,7 @@ pub(crate) fn endpoint(tokens: TokenHandle) -> Endpoint {
     outline.handle(tokens, jwks)
 }
 
-/// What clients that keep the set send and get.
+/// Describes the headers for clients that cache the set.
 fn describe_caching(operation: &mut Operation) {
     let text = || ObjectBuilder::new().schema_type(Type::String);
     let known = ParameterBuilder::new()
@@ -110,7 +110,7 @@ async fn jwks(tokens: Arc<TokenHandle>, call: Call) -> Result<Reply, Refusal> {
         reply = Reply::new(StatusCode::NOT_MODIFIED, Bytes::new());
     }
     reply.headers.insert(CACHE_CONTROL, cache_control(public.max_age));
-    // Plain ASCII both.
+    // A tag is ASCII, so this does not fail.
     reply.headers.insert(ETAG, HeaderValue::try_from(tag).map_err(|_| Refusal::INTERNAL)?);
     Ok(reply)
 }

@@ -8,11 +8,11 @@ use crate::features::tokens::store::Snapshot;
 /// Titles of the columns.
 const TITLES: [&str; 7] = ["kid", "algorithm", "state", "signs", "active from", "retired at", "expires at"];
 
-/// A key, as it is told.
+/// A key, as it is printed.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
-    /// The secret has none.
+    /// `None` for the secret.
     kid: Option<String>,
     algorithm: &'static str,
     state: &'static str,
@@ -34,7 +34,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// The keys of `snapshot`, of which `signer` signs; none where the secret does. Those `resealed` were just encrypted anew.
+    /// The keys of `snapshot`. `signer` signs; `None` where the secret does. `resealed` were just encrypted again.
     pub(super) fn new(
         snapshot: &Snapshot,
         accept_secret: bool,

@@ -1,4 +1,4 @@
-//! Key pairs: made, and the public key read off the private one.
+//! Key pairs: generation, and the public key of a private one.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
@@ -42,7 +42,7 @@ pub(super) fn public(algorithm: Algorithm, pkcs8: &[u8]) -> Option<Jwk> {
     }
 }
 
-/// Whether `jwk` says of itself what one of this algorithm and these coordinates would say.
+/// Whether all members of `jwk` follow from this algorithm and its coordinates.
 pub(super) fn is_sound(algorithm: Algorithm, jwk: &Jwk) -> bool {
     let is_coordinate = |text: &str| URL_SAFE_NO_PAD.decode(text).is_ok_and(|bytes| bytes.len() == WIDTH);
     let has_its_coordinates = jwk.y.is_some() == (algorithm == Algorithm::Es256);

@@ -1,4 +1,4 @@
-//! The private part of a stored key: opened to sign with it, and sealed anew when the encryption key changes.
+//! The private part of a stored key: opened to sign with it, and encrypted again when the encryption key changes.
 
 use zeroize::Zeroizing;
 
@@ -6,7 +6,7 @@ use super::{Sealed, StoredKey, owner, pair};
 use crate::crypto::encryption::{EncryptionError, EncryptionKey, EncryptionKeys};
 
 impl StoredKey {
-    /// The private key as PKCS #8, whichever of `keys` opens it.
+    /// The private key as PKCS #8, opened with either of `keys`.
     ///
     /// # Errors
     /// [`EncryptionError::Unreadable`]: none of them does.
@@ -25,7 +25,7 @@ impl StoredKey {
         if public == self.jwk { Ok(private) } else { Err(EncryptionError::Unreadable) }
     }
 
-    /// The private key encrypted under the current one of `keys`; nothing where it is already.
+    /// The private key encrypted under the current one of `keys`; `None` where it is already.
     ///
     /// # Errors
     /// [`EncryptionError`]: none of them opens it, or the system has no randomness.

@@ -1,4 +1,4 @@
-//! Private keys, encrypted anew when the encryption key changes.
+//! Encrypts private keys again when the encryption key changes.
 
 use serde_json::json;
 use tokio_postgres::types::Type;
@@ -11,8 +11,8 @@ use crate::features::tokens::signing_key::{Sealed, StoredKey};
 const RESEAL: &str = "UPDATE signing_keys SET private_key = $2 WHERE kid = $1";
 
 impl KeyStore {
-    /// Encrypts every private key that may sign under the current one of `keys`. Gives the names of those that were encrypted
-    /// under the previous one; where one opens with neither, none is changed.
+    /// Encrypts every private key that may sign under the current one of `keys`. Returns the names of those that were
+    /// encrypted under the previous one. If neither key opens one, none is changed.
     ///
     /// # Errors
     /// [`KeyStoreError::Failed`], [`KeyStoreError::Encryption`], [`KeyStoreError::Unreadable`].

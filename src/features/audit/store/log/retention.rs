@@ -1,4 +1,4 @@
-//! Old events, removed so that what is left can still be verified, and tells of it.
+//! Removes old events so that the rest still verifies, and records that.
 
 use time::OffsetDateTime;
 use tokio_postgres::types::{ToSql, Type};
@@ -12,32 +12,32 @@ use crate::features::audit::chain::{Event, Hash, Head, pruning};
 /// Rows that one transaction deletes, so that none takes long.
 const BATCH: i64 = 5_000;
 
-/// One at a time; the sealer, which moves the other end, comes back later.
+/// One pruning at a time. The sealer moves the other end of the chain: it finds the row locked and skips its round.
 const BEGIN: &str = "SET LOCAL rollcall.audit_prune = 'on'; SELECT FROM audit_chain FOR UPDATE";
-/// Who may add events may date them in the future; such a one is no reason to keep all that comes after it.
+/// Events dated in the future, which anyone who may add events can write, do not keep the events behind them.
 const OLDEST: &str =
     "SELECT sequence, hash, happened_at < $1 OR happened_at > now() + INTERVAL '1 day' FROM audit_events
     WHERE sequence > $2 AND sequence <= $3 ORDER BY sequence LIMIT $4";
 const MOVE_START: &str = "UPDATE audit_chain SET start_sequence = $1, start_hash = $2";
 const DELETE: &str = "DELETE FROM audit_events WHERE sequence <= $1";
 
-/// What a pruning did.
+/// The result of a pruning.
 #[derive(Debug, Clone, Copy)]
 pub struct Pruned {
-    /// Events that are gone.
+    /// Number of removed events.
     pub removed: u64,
-    /// Where the chain starts now: the last event that was removed, or was before.
+    /// The new start of the chain: the last removed event, or the old start.
     pub start: Head,
 }
 
 impl AuditLog {
-    /// Removes the events before the first that happened at `before` or later. Each batch goes in one transaction with an
-    /// event that tells of it and is sealed at once; where the pruning is interrupted, whole batches are gone.
+    /// Removes the events before the first that happened at `before` or later. Each batch is one transaction with its
+    /// event, which is sealed at once; an interrupted pruning has removed whole batches.
     ///
     /// # Errors
     /// [`AuditError`].
     pub async fn prune(&self, before: OffsetDateTime) -> Result<Pruned, AuditError> {
-        // What is sealed from here on stays: else the events that tell of the batches would be removed with the next.
+        // Later events stay: otherwise each batch would remove the event of the one before.
         let until = self.ends().await?.head.sequence;
         let mut removed = 0;
         loop {
@@ -61,8 +61,8 @@ async fn prune_batch(client: &mut Client, before: OffsetDateTime, until: i64) ->
     let end: [(&(dyn ToSql + Sync), Type); 2] = [(&last.sequence, Type::INT8), (&last.hash.as_bytes(), Type::BYTEA)];
     transaction.execute_typed(MOVE_START, &end).await?;
     let count = transaction.execute_typed(DELETE, &[(&last.sequence, Type::INT8)]).await?;
-    let told = tell(&transaction, &pruning::detail(last, count, before)).await?;
-    sealing::seal(&transaction, head, &[told]).await?;
+    let event = append_event(&transaction, &pruning::detail(last, count, before)).await?;
+    sealing::seal(&transaction, head, &[event]).await?;
     transaction.commit().await?;
     Ok((count, last))
 }
@@ -87,7 +87,7 @@ async fn last_before(
     Ok(last)
 }
 
-async fn tell(transaction: &Transaction<'_>, detail: &str) -> Result<Event, Error> {
+async fn append_event(transaction: &Transaction<'_>, detail: &str) -> Result<Event, Error> {
     let sql = format!("INSERT INTO audit_events (kind, detail) VALUES ($1, $2::jsonb) RETURNING {EVENT_COLUMNS}");
     let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&pruning::KIND, Type::TEXT), (&detail, Type::TEXT)];
     event(&transaction.query_typed_one(&sql, &parameters).await?)

@@ -1,6 +1,7 @@
-//! Events get their places in the chain.
+//! Seals events: gives them their places in the chain.
 //!
-//! Statements are sent unnamed, as a proxy in transaction mode needs it: two rounds a second gain nothing by preparing them.
+//! Statements are sent unnamed, as a proxy in transaction mode needs it: preparing them would gain nothing for two
+//! rounds a second.
 
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Transaction};
@@ -12,8 +13,8 @@ const SEAL: &str = "UPDATE audit_events AS e SET sequence = s.sequence, hash = s
     WHERE e.event_id = s.event_id AND e.sequence IS NULL";
 const MOVE_HEAD: &str = "UPDATE audit_chain SET head_sequence = $1, head_hash = $2";
 
-/// Seals `events` in their order behind `head`, which the transaction keeps locked, and moves it. Tells how many of them
-/// were there to be sealed.
+/// Seals `events` in their order behind `head`, which the transaction keeps locked, and moves the head. Returns how
+/// many of them were there to be sealed.
 pub(crate) async fn seal(transaction: &Transaction<'_>, mut head: Head, events: &[Event]) -> Result<u64, Error> {
     let (mut sequences, mut hashes) = (Vec::with_capacity(events.len()), Vec::with_capacity(events.len()));
     for event in events {

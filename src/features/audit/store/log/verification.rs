@@ -12,23 +12,23 @@ use crate::features::audit::chain::walk::Walk;
 
 /// Events that are read at once: a megabyte of memory at most, and few round trips.
 const PAGE: usize = 2_000;
-/// For all of it: a long log takes hours.
+/// Deadline of a verification: a long log takes hours.
 const WHOLE: Duration = Duration::MAX;
 
-/// What a log that holds consists of.
+/// The contents of a verified log.
 #[derive(Debug, Clone, Copy)]
 pub struct Verified {
     /// Where its chain starts and ends.
     pub ends: Ends,
-    /// The event that tells of the pruning which made it start there.
+    /// The event of the pruning that made it start there.
     pub pruned_by: Option<i64>,
-    /// Events that are not sealed yet, so that nothing vouches for them.
+    /// Events that are not sealed yet, and so not verified.
     pub unsealed: i64,
 }
 
 impl AuditLog {
-    /// Walks the chain from its start to its head, and compares with `anchor` when that comes by. All of it is seen as at
-    /// one moment, whatever is written or sealed meanwhile.
+    /// Walks the chain from its start to its head, and compares with `anchor` on the way. It reads one snapshot,
+    /// whatever is written or sealed meanwhile.
     ///
     /// # Errors
     /// [`AuditError`]: the first break in the chain.
