@@ -1,8 +1,8 @@
 //! bcrypt on threads of its own, away from the async ones, several hashes at once on each core.
 //!
 //! From the inside out: [`blowfish`] computes interleaved states, [`lanes`] fills and empties the lanes of one core,
-//! [`engine`] drives the threads, which `priority` puts behind other work, [`calibration`] checks the kernel and finds the best number of lanes at start. [`mcf`]
-//! reads and writes the strings that databases keep.
+//! [`engine`] drives the threads, which `priority` puts behind other work, and [`calibration`] checks the kernel and
+//! finds the best number of lanes at start. [`mcf`] reads and writes the strings that databases keep.
 
 pub mod blowfish;
 pub mod calibration;

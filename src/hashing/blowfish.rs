@@ -45,8 +45,8 @@ pub struct State {
     words: [u32; WORDS],
     key: [u32; SUBKEYS],
     salt: [u32; SUBKEYS],
-    /// The half-block that a round leaves alone. It lives here rather than in a local, so that the registers are
-    /// left to the half that every lane is working on.
+    /// The half-block that a round does not change. It is here and not in a local variable, so that the registers are
+    /// left to the other half of every lane.
     right: u32,
 }
 
@@ -74,7 +74,8 @@ impl State {
         }
     }
 
-    /// The hash, after all its rounds. The state can go on from there, and is to be zeroized by whoever has no more use for it.
+    /// The hash, after all its rounds. The state can go on from there. The caller zeroizes it when it is not needed any
+    /// more.
     pub fn digest(&mut self) -> Digest {
         let mut text = *b"OrpheanBeholderScryDoubt";
         for bytes in text.as_chunks_mut::<8>().0 {
@@ -148,7 +149,7 @@ fn advance_exactly<const N: usize>(states: &mut [State], rounds: u32) {
     }
 }
 
-/// Replaces every word of every state, two at a time, by what the state encrypts so far.
+/// Replaces every word of every state, two at a time, by the next encrypted block.
 #[inline(never)] // One copy for key and salt: two would compete for the core's cache of decoded instructions.
 fn rewrite<const N: usize>(states: &mut [State; N]) {
     let (mut l, mut r) = ([0; N], [0; N]);
@@ -161,8 +162,8 @@ fn rewrite<const N: usize>(states: &mut [State; N]) {
     }
 }
 
-/// Encrypts one block a lane. Few lanes wait for results, so the shortest chain wins; many lanes wait for a free
-/// execution port, so the fewest instructions do.
+/// Encrypts one block per lane. With few lanes, the length of the chain limits the speed; with many, the number of
+/// instructions.
 #[inline(always)]
 fn encrypt<const N: usize>(states: &mut [State; N], l: [u32; N], r: [u32; N]) -> ([u32; N], [u32; N]) {
     if N < 5 { encrypt_few(states, l, r) } else { encrypt_many(states, l, r) }
@@ -187,7 +188,7 @@ fn encrypt_few<const N: usize>(states: &[State; N], mut l: [u32; N], mut r: [u32
     (r, l)
 }
 
-/// Has `word` computed by now, off the chain. Left alone, the compiler regroups the exclusive-ors of a round so that the
+/// Computes `word` early, off the chain. Without it, the compiler regroups the exclusive-ors of a round so that the
 /// subkey comes last, one cycle in twelve later.
 #[inline(always)]
 fn ready(word: u32) -> u32 {
@@ -207,7 +208,7 @@ fn encrypt_many<const N: usize>(states: &mut [State; N], mut l: [u32; N], r: [u3
     (array::from_fn(|lane| states[lane].right), l)
 }
 
-/// Four rounds of every lane; `subkey` is the first that they take up. Unrolled by hand: a loop costs a twentieth.
+/// Four rounds of every lane, beginning with `subkey`. Unrolled by hand: a loop costs a twentieth.
 #[inline(always)]
 fn four_rounds<const N: usize>(states: &mut [State; N], l: &mut [u32; N], subkey: usize) {
     round(states, l, subkey);
@@ -216,8 +217,8 @@ fn four_rounds<const N: usize>(states: &mut [State; N], l: &mut [u32; N], subkey
     round(states, l, subkey + 3);
 }
 
-/// One round of every lane. The half that it leaves alone takes up its next subkey on the way to memory, where it waits
-/// for the round after; on the way back, the subkey would lengthen the chain.
+/// One round of every lane. The half that it does not change is combined with its next subkey on the way to memory. On
+/// the way back, the subkey would lengthen the chain.
 #[inline(always)]
 fn round<const N: usize>(states: &mut [State; N], l: &mut [u32; N], subkey: usize) {
     for (state, l) in states.iter_mut().zip(l) {

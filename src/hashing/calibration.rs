@@ -1,4 +1,4 @@
-//! At start: is the kernel bcrypt, and how many lanes are best here?
+//! At start: checks that the kernel is bcrypt, and finds the best number of lanes.
 
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
@@ -12,11 +12,11 @@ use super::mcf::{Cost, Mcf, Verdict};
 use super::{Digest, Salt};
 use crate::config::Kernel;
 
-/// Turns of each candidate, of a slice each: all five candidates take some 40 ms together.
+/// Turns of each candidate, a slice each: all five candidates take some 40 ms together.
 const TURNS: usize = 7;
 /// Numbers of lanes worth measuring: fewer leave the core idle on every machine seen.
 const CANDIDATES: RangeInclusive<usize> = 4..=LANES_MAX;
-/// More lanes have to be better by this many percent to be worth the longer hash.
+/// By how many percent more lanes have to be faster, because each hash takes longer.
 const WORTHWHILE_PERCENT: u64 = 3;
 
 /// Published hashes of cost 4 to 6, so that they take milliseconds: jBCrypt's and Openwall's own tests.
@@ -27,25 +27,25 @@ const VECTORS: [(&[u8], &str); 4] = [
     (b"\xa3", "$2y$05$/OK.fbVrR/bpIqNJ5ianF.Sa7shbm4.OzKpvFnX1pQLmQW96oUlCq"),
 ];
 
-/// The kernel is not to be trusted.
+/// Why the kernel cannot be used.
 #[derive(Debug, Error)]
 pub enum SelfTestError {
-    /// It computes something else than what was published.
+    /// Its result differs from a published one.
     #[error(
         "the hash kernel failed its self-test on a published vector; this build or machine would refuse good passwords"
     )]
     Vector,
-    /// It computes something else than the `bcrypt` crate.
+    /// Its result differs from that of the `bcrypt` crate.
     #[error(
         "the hash kernel failed its self-test against the bcrypt crate; this build or machine would refuse good passwords"
     )]
     Crate,
-    /// There is nothing random to test it on.
+    /// There are no random inputs for the test.
     #[error("the operating system gives no random bytes: {0}")]
     Random(#[from] getrandom::Error),
 }
 
-/// The best number of lanes, and what one engine does with them.
+/// The best number of lanes, and the speed of one engine with them.
 #[derive(Debug, Clone, Copy)]
 pub struct Best {
     /// Lanes of each engine.
@@ -72,7 +72,7 @@ pub fn self_test() -> Result<(), SelfTestError> {
     if digests.len() != jobs.len() || !digests.iter().all(agrees) {
         return Err(SelfTestError::Vector);
     }
-    // Of every length a little, the longest among them.
+    // Several lengths, the longest among them.
     let mut inputs = [72, 71, 64, 36, 17, 8, 1, 0].map(|length| (vec![0_u8; length], Salt::default()));
     for (password, salt) in &mut inputs {
         getrandom::fill(password)?;
@@ -108,7 +108,7 @@ pub fn measure(kernel: Kernel, lanes: Option<usize>) -> Best {
     }
 }
 
-/// Takes turns, so that what disturbs the machine meanwhile meets all candidates alike.
+/// Measures all candidates in turn, so that a disturbance affects all of them alike.
 fn best_of(candidates: RangeInclusive<usize>) -> Best {
     let mut candidates: Vec<_> = candidates.map(|count| (saturated(count), Vec::with_capacity(TURNS))).collect();
     for _ in 0..TURNS {
@@ -138,18 +138,18 @@ pub fn by_crate(password: &[u8], salt: &Salt, cost: Cost) -> Digest {
     digest
 }
 
-/// What the self-test computes.
+/// An input of the self-test.
 struct Input<'a> {
     password: &'a [u8],
     salt: Salt,
     cost: Cost,
 }
 
-/// All jobs side by side, in a lane each. Tells each one's place with its digest.
+/// Computes all jobs, each in a lane. Returns the position of each with its digest.
 fn by_lanes(count: usize, jobs: &[Input<'_>]) -> Vec<(usize, Digest)> {
     let mut lanes = Lanes::new(count);
     for (at, job) in jobs.iter().enumerate() {
-        // What finds no lane is missed in the answer.
+        // A job without a lane is missing in the result.
         let _ = lanes.admit(at, job.password, &job.salt, job.cost);
     }
     let mut digests = Vec::with_capacity(jobs.len());
@@ -178,7 +178,7 @@ fn turn(lanes: &mut Lanes<()>) -> u64 {
     per_second(u64::from(SLICE) * lanes.busy() as u64, started.elapsed())
 }
 
-/// Busy lanes, none of which comes to its end in a measurement: 2^31 rounds take weeks.
+/// Busy lanes that do not finish during a measurement: 2^31 rounds take weeks.
 fn saturated(count: usize) -> Lanes<()> {
     let mut lanes = Lanes::new(count);
     for _ in 0..count {

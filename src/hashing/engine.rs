@@ -1,10 +1,10 @@
 //! The threads that compute hashes: continuous batching.
 //!
 //! One OS thread per engine takes jobs from one queue into its lanes, advances all busy lanes by a slice of about a
-//! millisecond, answers the finished and takes the next: no job waits for a batch to fill or to end. The method is that of
-//! inference servers (Yu et al., "Orca", OSDI 2022: iteration-level scheduling). The threads are neither tokio's workers nor
-//! its blocking pool, so a storm of logins occupies them and nothing else; they run at a lower priority, so that the async
-//! threads go first.
+//! millisecond, answers finished jobs and takes the next: no job waits for a batch to fill or to end. The method is
+//! that of inference servers (Yu et al., "Orca", OSDI 2022: iteration-level scheduling). The threads are neither
+//! tokio's workers nor its blocking pool, so a storm of logins occupies only them; they run at a lower priority, so
+//! that the async threads go first.
 
 mod thread;
 
@@ -24,7 +24,7 @@ use thread::{Shared, Ticket};
 /// Why there are no engines.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// The kernel computes something else than bcrypt.
+    /// The kernel failed its self-test.
     #[error(transparent)]
     SelfTest(#[from] SelfTestError),
     /// The system gives no thread.
@@ -32,7 +32,7 @@ pub enum StartError {
     Thread(std::io::Error),
 }
 
-/// What is to be computed.
+/// A hash to compute.
 #[derive(Debug)]
 pub struct Job {
     /// The password; a longer one than 72 bytes counts up to there.
@@ -41,7 +41,7 @@ pub struct Job {
     pub salt: Salt,
     /// How many rounds.
     pub cost: Cost,
-    /// The cost whose time the job takes at least: a password's check should not tell by its time what its hash costs.
+    /// The job takes at least the time of this cost, so that the time of a check does not reveal the cost of the hash.
     pub pad_to: Cost,
 }
 
@@ -90,8 +90,8 @@ impl Engines {
         Ok(engines)
     }
 
-    /// Puts a job in the queue. The receiver fails where there will be no digest; a job whose receiver is gone by its turn
-    /// is dropped, a started one finishes.
+    /// Puts a job in the queue. The receiver fails where there will be no digest. A job whose receiver is gone by its
+    /// turn is dropped; a started one finishes.
     #[must_use]
     pub fn submit(&self, job: Job) -> oneshot::Receiver<Digest> {
         let (reply, receiver) = oneshot::channel();
@@ -127,7 +127,7 @@ mod tests {
     const PANIC: &[u8] = b"panic!";
 
     /// The fault that the test below injects; the kernel itself has no way to panic.
-    pub(super) fn panic_if_told(job: &Job) {
+    pub(super) fn panic_if_marked(job: &Job) {
         assert!(job.password.as_bytes() != PANIC, "as the test asked");
     }
 

@@ -1,4 +1,4 @@
-//! The lanes of one core: admit a job, advance all by a slice, retire the finished.
+//! The lanes of one core: they admit jobs, advance together by a slice, and retire finished jobs.
 
 use std::mem;
 
@@ -10,9 +10,9 @@ use crate::hashing::mcf::Cost;
 /// The rounds of a slice: about a millisecond on a current core, a little less for one lane, a little more for eight.
 pub const SLICE: u32 = 12;
 
-/// The hashes that one core has under way, and the ticket `J` of each: whatever its owner answers it by.
+/// The hashes that one core has under way, and the ticket `J` of each, by which its owner answers it.
 ///
-/// Nothing here waits, measures or allocates once built. Dropping it zeroizes the states and drops the tickets.
+/// Once built, nothing here waits, measures or allocates. Its drop zeroizes the states and drops the tickets.
 pub struct Lanes<J> {
     /// One state a lane; the busy ones come first, in the order of `jobs`.
     states: Box<[State]>,
@@ -21,15 +21,15 @@ pub struct Lanes<J> {
 
 struct Job<J> {
     ticket: J,
-    /// Until the digest is there, or until the padding is done.
+    /// Rounds left until the digest is computed, or until the padding is done.
     rounds: u64,
-    /// Rounds that follow the digest, for time's sake alone.
+    /// Rounds after the digest, whose only effect is the time they take.
     padding: u64,
     digest: Option<Digest>,
 }
 
 impl<J> Lanes<J> {
-    /// Idle lanes; `capacity` is held to 1..=[`LANES_MAX`].
+    /// Idle lanes; `capacity` is clamped to 1..=[`LANES_MAX`].
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.clamp(1, LANES_MAX);
@@ -48,8 +48,8 @@ impl<J> Lanes<J> {
         self.jobs.len()
     }
 
-    /// The rounds that are left of each hash under way. [`SLICE`] of them make a slice; how many a second the core does
-    /// is for the owner to measure.
+    /// The remaining rounds of each hash under way. [`SLICE`] of them make a slice; the owner measures how many a
+    /// second the core does.
     pub fn rounds(&self) -> impl Iterator<Item = u64> {
         self.jobs.iter().map(|job| job.rounds + job.padding)
     }
@@ -62,7 +62,8 @@ impl<J> Lanes<J> {
         self.admit_padded(ticket, password, salt, cost, 0)
     }
 
-    /// The same, but the hash keeps its lane for `padding` rounds more, so that it takes as long as one of a higher cost.
+    /// The same, but the hash keeps its lane for `padding` more rounds, so that it takes as long as one of a higher
+    /// cost.
     ///
     /// # Errors
     /// Gives the ticket back where no lane is free.
@@ -73,9 +74,9 @@ impl<J> Lanes<J> {
         Ok(())
     }
 
-    /// Advances every busy lane by `rounds`, or by as many as the first to finish has left, so that its lane can be
-    /// refilled at once; then hands every finished hash to `retire`, and zeroizes its lane. Gives the rounds that each lane
-    /// was advanced by.
+    /// Advances every busy lane by `rounds`, or by the remaining rounds of the first to finish, so that its lane can be
+    /// refilled at once. Then hands every finished hash to `retire` and zeroizes its lane. Returns the rounds that each
+    /// lane was advanced by.
     pub fn advance(&mut self, rounds: u32, mut retire: impl FnMut(J, Digest)) -> u32 {
         let Some(least) = self.jobs.iter().map(|job| job.rounds).min() else { return 0 };
         let rounds = u32::try_from(least).map_or(rounds, |least| rounds.min(least));
@@ -91,7 +92,7 @@ impl<J> Lanes<J> {
         rounds
     }
 
-    /// Takes the digests of those that are to go on. Their states go on from where they are, with work like any other's.
+    /// Takes the digests of jobs with padding. Their states go on with rounds like any other's.
     fn pad(&mut self) {
         for (job, state) in self.jobs.iter_mut().zip(&mut self.states) {
             if job.rounds == 0 && job.padding > 0 {
@@ -106,7 +107,7 @@ impl<J> Lanes<J> {
         let lane = self.jobs.iter().position(|job| job.rounds == 0)?;
         let state = self.states.get_mut(lane)?;
         let job = self.jobs.swap_remove(lane);
-        // A digest that was taken before the padding was the whole work: a second one would tell of the padding.
+        // A digest from before the padding was all the work: computing another would reveal the padding by its time.
         let digest = job.digest.unwrap_or_else(|| state.digest());
         state.zeroize();
         let (rest, free) = self.states.split_at_mut(self.jobs.len());

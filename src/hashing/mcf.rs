@@ -16,7 +16,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(&BCRYPT, NO_PAD.with_decode_a
 /// The characters of a 16-byte salt: 132 bits, of which the last 4 mean nothing.
 const SALT_CHARS: usize = 22;
 
-/// Why a string is no bcrypt hash that this service can verify. Names no part of the string.
+/// Why a string is no bcrypt hash that this service can verify. The messages show no part of the string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum McfError {
     /// Not `$2v$cc$` and 53 more bytes.
@@ -33,8 +33,9 @@ pub enum McfError {
     Alphabet,
 }
 
-/// Which program's name a hash carries. All three are computed alike here, as by OpenBSD, Python and the `bcrypt` crate.
-/// (Openwall's C, and so PHP, computes `2a` otherwise for some passwords with a byte of 255, which UTF-8 never has.)
+/// The version of a hash, which names the program that made it. All three are computed alike here, as by OpenBSD,
+/// Python and the `bcrypt` crate. (Openwall's C, and so PHP, computes `2a` differently for some passwords with a byte
+/// of 255, which UTF-8 never has.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
     /// `2a`: the oldest, and other services' usual one.
@@ -99,10 +100,10 @@ pub enum Verdict {
 }
 
 /// A stored hash, parsed. `Debug` leaves out salt and digest, and there is no `Display`: see [`Mcf::encode`]. There is
-/// no `==` either, because it would tell by its time how much of a digest was right: see [`Mcf::verify`].
+/// no `==` either, because its time would reveal how much of a digest is right: see [`Mcf::verify`].
 #[derive(Clone)]
 pub struct Mcf {
-    /// The program's name.
+    /// The version.
     pub version: Version,
     /// How many rounds.
     pub cost: Cost,
@@ -137,8 +138,8 @@ impl Mcf {
 impl FromStr for Mcf {
     type Err = McfError;
 
-    /// Takes the 4 spare bits of a salt and the 2 of a digest whatever they are, as C programs do, since some wrote
-    /// them at random; [`Mcf::encode`] writes zeros. The `bcrypt` crate refuses such strings.
+    /// Accepts any value of the 4 spare bits of a salt and the 2 of a digest, as C programs do, since some wrote them
+    /// at random; [`Mcf::encode`] writes zeros. The `bcrypt` crate refuses such strings.
     fn from_str(text: &str) -> Result<Self, McfError> {
         let text: &[u8; 60] = text.as_bytes().try_into().map_err(|_| McfError::Shape)?;
         let [b'$', b'2', version, b'$', tens, units, b'$', rest @ ..] = text else {

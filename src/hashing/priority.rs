@@ -1,9 +1,9 @@
-//! Who goes first where hashes and other work want the same core.
+//! Priorities of hash threads and of the session, where hashes and other work want the same core.
 
 use std::fs;
 use std::io::{self, ErrorKind};
 
-/// Lowers the priority of this thread. Failing is no harm: the hashes only come first where they should come second.
+/// Lowers the priority of this thread. A failure does no harm, but hashes then compete with other work.
 pub(super) fn lower_thread(niceness: i32) {
     #[cfg(target_os = "linux")]
     {
@@ -16,24 +16,25 @@ pub(super) fn lower_thread(niceness: i32) {
     let _ = niceness;
 }
 
-/// The session of this process, where it is the service's own, as under a service manager or in a container.
+/// The session of this process, if it leads one, as under a service manager or in a container.
 ///
-/// Linux shares the cores among sessions first (`sched_autogroup_enabled`), and a thread's niceness counts within its session
-/// only: to PostgreSQL on the same machine, whose every process is a session, the hash threads would be of the same importance
-/// as itself. So the whole session makes way while hashes would take every core, and only then: its async threads are in it.
+/// Linux shares the cores among sessions first (`sched_autogroup_enabled`), and a thread's niceness counts only within
+/// its session. Every process of PostgreSQL is a session, so hash threads would count as much as PostgreSQL on the same
+/// machine. So the priority of the whole session is lowered while hashes would take every core, and only then, because
+/// the async threads are in it.
 #[derive(Debug)]
 pub(super) struct Session {
-    /// While hashes take every core.
+    /// Its niceness while hashes take every core.
     niceness: i32,
     is_lowered: bool,
-    /// Whether it is this process's to change, and the system lets it.
+    /// Whether this process leads it, and the system allows the change.
     is_ours: bool,
 }
 
 impl Session {
     const FILE: &str = "/proc/self/autogroup";
 
-    /// This process's. Other systems have no such files, and no need.
+    /// The session of this process. Other systems have no such files, and no need.
     pub(super) fn new(niceness: i32) -> Self {
         let is_ours = fs::read_to_string("/proc/self/stat").is_ok_and(|stat| leads_session(&stat));
         Self {
@@ -47,14 +48,14 @@ impl Session {
         self.is_lowered
     }
 
-    /// Makes way for other sessions.
+    /// Lowers the priority of the session.
     pub(super) fn lower(&mut self) {
         if self.is_ours && !self.is_lowered {
             self.is_lowered = self.set(self.niceness);
         }
     }
 
-    /// Is like other sessions again.
+    /// Gives the session the usual priority again.
     pub(super) fn raise(&mut self) {
         if self.is_lowered {
             let is_raised = self.set(0);
@@ -62,7 +63,8 @@ impl Session {
         }
     }
 
-    /// Whether it was done. The system grants ten changes a second; later ones come the next time.
+    /// Sets the niceness; returns whether that succeeded. The system allows ten changes a second; a refused one is
+    /// tried again later.
     fn set(&mut self, niceness: i32) -> bool {
         let done = fs::write(Self::FILE, niceness.to_string());
         if let Err(error) = &done
@@ -92,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_leads_its_session_is_told_by_its_stat() {
+    fn the_stat_of_a_process_shows_whether_it_leads_its_session() {
         assert!(leads_session("27 (rollcall) S 1 27 27 0 -1 4194304 123"));
         assert!(leads_session("27 (a) b) (c) S 1 27 27 0 -1 4194304 123"));
         assert!(!leads_session("27 (rollcall) S 1 27 26 0 -1 4194304 123"));

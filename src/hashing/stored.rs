@@ -1,4 +1,4 @@
-//! Hashes as databases hold them.
+//! Hashes as databases store them.
 
 use std::fmt;
 

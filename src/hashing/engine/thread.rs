@@ -1,4 +1,4 @@
-//! What all engines share, and the life of each on its thread.
+//! The state that all engines share, and the loop of each on its thread.
 
 use std::collections::VecDeque;
 use std::hint;
@@ -20,17 +20,17 @@ use crate::telemetry::Counter;
 
 /// Over how long the measured pace is averaged: long enough for noise, short enough to follow a machine that slows down.
 const PACE_MEMORY: Duration = Duration::from_secs(1);
-/// For how long an engine must have been idle before the session stops making way: rarely enough for the system, which grants
-/// ten changes a second.
+/// How long an engine must have been idle before the session's priority is raised again: so it changes rarely enough
+/// for the system, which allows ten changes a second.
 const REST: Duration = Duration::from_millis(500);
 
-/// A job, and whom to tell. Dropped without an answer, it tells them that there will be none.
+/// A job and its reply. Dropped without an answer, the caller's receiver fails.
 pub(super) struct Ticket {
     pub(super) job: Job,
     pub(super) reply: oneshot::Sender<Digest>,
 }
 
-/// What the engines share.
+/// The state that all engines share.
 pub(super) struct Shared {
     kernel: Kernel,
     /// Lanes of each engine.
@@ -50,7 +50,7 @@ struct State {
     closed: bool,
 }
 
-/// What an engine does next.
+/// The next step of an engine.
 enum Next {
     Admit(Ticket),
     Advance,
@@ -58,7 +58,7 @@ enum Next {
 }
 
 impl Shared {
-    /// Of engines that nobody has started yet.
+    /// The state of engines that are not started yet.
     pub(super) fn new(config: &config::Hashing, best: &Best, panics: Counter) -> Self {
         let state = State {
             jobs: VecDeque::new(),
@@ -82,7 +82,7 @@ impl Shared {
         self.wake.notify_one();
     }
 
-    /// Drops what waits, and ends the engines when they have finished what they hold.
+    /// Drops waiting jobs, and ends the engines when they have finished those in their lanes.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
@@ -104,7 +104,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One engine's life. A panic costs the jobs in its lanes their answers, and nothing else.
+    /// Runs one engine. A panic costs only the jobs in its lanes their answers.
     pub(super) fn run(&self, at: usize) {
         while catch_unwind(AssertUnwindSafe(|| self.drive(at))).is_err() {
             self.panics.inc();
@@ -122,16 +122,16 @@ impl Shared {
                     // A lane is free, or the job would not have been taken.
                     let _ = lanes.admit_padded(reply, job.password.as_bytes(), &job.salt, job.cost, job.padding());
                     #[cfg(test)]
-                    super::tests::panic_if_told(&job);
+                    super::tests::panic_if_marked(&job);
                 }
                 Next::Advance => self.advance(at, &mut lanes),
             }
         }
     }
 
-    /// A job, where a lane is free and enough jobs wait to bring the engines with fewer busy lanes up to this one's level:
-    /// idle engines take work before busy ones, and one that the system keeps from running holds up none but its own share.
-    /// Sleeps while there is nothing to do at all.
+    /// Chooses the next step. The engine takes a job if it has a free lane, and if more jobs wait than the engines with
+    /// fewer busy lanes need to reach its level. So idle engines take work before busy ones, and an engine that the
+    /// system does not run delays only its own share. Sleeps while there is nothing to do.
     fn next(&self, at: usize, busy: usize) -> Next {
         let mut state = self.lock();
         loop {
@@ -147,7 +147,7 @@ impl Shared {
                     if let Some(load) = state.loads.get_mut(at) {
                         *load = busy + 1;
                     }
-                    // While an engine is idle, there is a core for others.
+                    // While an engine is idle, a core is free for others.
                     if state.loads.iter().all(|load| *load > 0) {
                         state.session.lower();
                     }
@@ -198,7 +198,7 @@ impl Shared {
         self.learn_pace(at, job.rounds(), started.elapsed());
     }
 
-    /// Moves the known pace towards what was just seen, the more the longer that took.
+    /// Moves the known pace towards the measured one, the more the longer that was measured.
     fn learn_pace(&self, at: usize, rounds: u64, took: Duration) {
         let Some(pace) = self.paces.get(at) else { return };
         let (took, memory) = (took.as_nanos().max(1), PACE_MEMORY.as_nanos());
