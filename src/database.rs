@@ -1,4 +1,4 @@
-//! The way to PostgreSQL: a pool of connections to the configured server, or to a private cluster of the service's own.
+//! PostgreSQL: a pool of connections to the configured server, or to a private cluster of the service's own.
 
 mod cancel;
 mod hosts;
@@ -32,7 +32,7 @@ pub use tls::TlsError;
 /// Why there is no database to work with.
 #[derive(Debug, Error)]
 pub enum DatabaseError {
-    /// It is no URL of a PostgreSQL server.
+    /// The URL is not one of a PostgreSQL server.
     #[error("{key} does not parse: {cause}; it must look like postgresql://user:password@host:5432/name")]
     Url {
         /// The key.
@@ -40,7 +40,7 @@ pub enum DatabaseError {
         /// What is wrong.
         cause: String,
     },
-    /// No private cluster can be had.
+    /// The private cluster does not start.
     #[error(transparent)]
     Local(#[from] LocalError),
     /// The server doesn't answer, or refuses.
@@ -53,7 +53,7 @@ pub enum DatabaseError {
         /// The keys that may be wrong.
         keys: &'static str,
     },
-    /// It cannot hold every name.
+    /// Its encoding cannot hold every name.
     #[error(
         "the database's encoding is {0}, and names need UTF8: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and restore a dump into it"
     )]
@@ -66,7 +66,7 @@ pub enum DatabaseError {
     Migration(#[from] MigrationError),
 }
 
-/// A pool, and the private cluster where it leads to one.
+/// A pool, and the private cluster where it uses one.
 #[derive(Debug)]
 pub struct Database {
     /// Connections, opened when first needed.
@@ -75,7 +75,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// Starts the private cluster where no URL is configured, and connects once to see that the server is there.
+    /// Starts the private cluster where no URL is configured, and connects once, to check that the server answers.
     ///
     /// # Errors
     /// [`DatabaseError`], but for migrations.
@@ -132,8 +132,8 @@ impl Database {
         Ok(is_read_only(&**client).await.map_err(MigrationError::from)?)
     }
 
-    /// Starts the private cluster again whenever it ends, from now until [`Self::close`], and counts that. Without one, or with
-    /// one that another process owns, there is nothing to do.
+    /// Restarts the private cluster whenever it ends, from now until [`Self::close`], and counts that. Without one, or
+    /// with one that another process owns, this does nothing.
     pub fn keep_running(&mut self, restarts: Counter) {
         if let Some(cluster) = &mut self.cluster {
             cluster.keep_running(restarts);
@@ -149,7 +149,7 @@ impl Database {
     }
 }
 
-/// A pool that leads nowhere, for parts that are built and never run.
+/// A pool that cannot connect, for parts that are built and never run.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -168,8 +168,8 @@ async fn is_read_only(client: &impl GenericClient) -> Result<bool, tokio_postgre
     rows.first().map_or(Ok(false), |row| row.try_get(0))
 }
 
-/// Whether `error` says that the server is no longer the one to talk to: it has become a standby, or is going down. Then
-/// no other connection to it is worth keeping.
+/// Whether `error` shows that the server is not usable any more: it has become a standby, or is going down. Then all
+/// connections to it are closed.
 pub(crate) fn is_of_a_lost_server(error: &tokio_postgres::Error) -> bool {
     const STATES: [SqlState; 4] = [
         SqlState::READ_ONLY_SQL_TRANSACTION,
@@ -180,13 +180,13 @@ pub(crate) fn is_of_a_lost_server(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| STATES.contains(code))
 }
 
-/// Where a server is, without the credentials that lead in.
+/// Addresses of the server, without credentials.
 fn place(settings: &tokio_postgres::Config) -> String {
     hosts::endpoints(settings).iter().map(Endpoint::place).collect::<Vec<_>>().join(",")
 }
 
-/// The last error of a chain: what the system or the server said, without the wrappers' words around it. Of the server's
-/// errors the message alone: their details quote rows, and with them addresses and hashes.
+/// The last error of a chain: the words of the system or the server, without the wrappers' words around them. Of the
+/// server's errors, only the message: details quote rows, and with them addresses and hashes.
 pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
     let Some(mut cause) = error.source() else { return error.to_string().replace('\n', " ") };
     while let Some(source) = cause.source() {

@@ -1,8 +1,8 @@
-//! Tells the server of statements that nobody waits for any more.
+//! Cancels abandoned statements on the server.
 //!
 //! `statement_timeout` ends a statement that computes or waits for a lock. It does not end a commit that waits for a
-//! synchronous standby: with the standby gone, each abandoned insert would hold a server process until it is back, and soon
-//! every connection that the primary has to give. A cancelled wait leaves the row committed where it was.
+//! synchronous standby. Without the standby, each abandoned insert would hold a server process until the standby is
+//! back, and soon all connections of the primary. A cancelled wait leaves the row committed on the primary.
 
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::root_cause;
 
-/// Sends a cancel request for what the connection of `token` is busy with, over a connection of its own. Nobody waits for it.
+/// Sends a cancel request for the current statement of `token`'s connection, over a connection of its own. Nobody waits
+/// for it.
 pub(super) fn send(token: CancelToken, tls: Option<MakeRustlsConnect>, limit: Duration) {
     tokio::spawn(async move {
         let sent = timeout(limit, async {
@@ -21,7 +22,7 @@ pub(super) fn send(token: CancelToken, tls: Option<MakeRustlsConnect>, limit: Du
                 None => token.cancel_query(NoTls).await,
             }
         });
-        // A server that stands still, or is gone, has nothing to cancel either.
+        // A frozen or lost server has nothing to cancel.
         if let Ok(Err(error)) = sent.await {
             tracing::debug!(cause = root_cause(&error), "a statement could not be cancelled");
         }

@@ -1,8 +1,8 @@
-//! Connections to whichever of several hosts is of use, each of which is given time of its own.
+//! Connections to the first usable one of several hosts, with a deadline for each.
 //!
-//! The driver's timeout covers a socket's opening alone. A server that stands still while its system goes on accepting
-//! connections would be waited for in vain, and no host after it would be asked. Here each address has the whole
-//! `database.connect_timeout_ms` until it is known to be of use, and the host that was last is asked first.
+//! The driver's timeout covers only the opening of a socket. It would wait forever for a frozen server whose system
+//! still accepts connections, and never try the next host. Here each address has the whole
+//! `database.connect_timeout_ms` until it is usable, and the host that was usable last is tried first.
 
 mod endpoint;
 
@@ -56,14 +56,14 @@ impl ConnectError {
 /// The hosts of a URL.
 pub(super) struct Hosts {
     endpoints: Vec<Endpoint>,
-    /// All that the URL says besides.
+    /// The settings of the URL that hold for all hosts.
     settings: Config,
     tls: Option<MakeRustlsConnect>,
     /// SQL that every new connection begins with.
     opening: Option<String>,
-    /// For one address.
+    /// Deadline of one address.
     limit: Duration,
-    /// Whom the next attempt begins with.
+    /// Index of the host that the next attempt begins with.
     first: AtomicUsize,
 }
 
@@ -84,7 +84,7 @@ impl Hosts {
         }
     }
 
-    /// A connection to the first host that gives one, beginning with the one that did last time.
+    /// Connects to the first host that accepts, beginning with the one that did last time.
     pub(super) async fn open(&self) -> Result<ClientWrapper, ConnectError> {
         let begin = match self.settings.get_load_balance_hosts() {
             LoadBalanceHosts::Random => self.first.fetch_add(1, Ordering::Relaxed),
@@ -93,7 +93,8 @@ impl Hosts {
         let mut causes = Vec::new();
         for at in (0..self.endpoints.len()).map(|step| begin.wrapping_add(step) % self.endpoints.len()) {
             let Some(host) = self.endpoints.get(at) else { continue };
-            // Until it has given a connection, the next attempt begins behind it: whoever waits may give up on this one.
+            // Until it has connected, the next attempt begins behind it: this future may be dropped before its
+            // deadline.
             let doubt = Doubt { hosts: self, at };
             match self.open_host(host).await {
                 Ok(opened) => {
@@ -106,12 +107,12 @@ impl Hosts {
         Err(ConnectError::of(causes))
     }
 
-    /// Has the server cancel what the connection of `token` is busy with.
+    /// Cancels the current statement of `token`'s connection on the server.
     pub(super) fn cancel(&self, token: CancelToken) {
         cancel::send(token, self.tls.clone(), self.limit);
     }
 
-    /// A connection to one host, by the first of its addresses that gives one.
+    /// Connects to one host, at the first of its addresses that accepts.
     async fn open_host(&self, host: &Endpoint) -> Result<ClientWrapper, Vec<(String, ConnectError)>> {
         let mut causes = Vec::new();
         let addresses = match self.addresses(host).await {
@@ -130,7 +131,7 @@ impl Hosts {
         Err(causes)
     }
 
-    /// Where a host is; nothing has to be known of a socket.
+    /// The addresses of a host; a socket needs none.
     async fn addresses(&self, host: &Endpoint) -> Result<Vec<Option<IpAddr>>, ConnectError> {
         let (None, Some(Host::Tcp(name))) = (host.addr, &host.host) else { return Ok(vec![host.addr]) };
         let found = timeout(self.limit, lookup_host((name.as_str(), host.port)))
@@ -151,15 +152,15 @@ impl Hosts {
         Ok(opened)
     }
 
-    /// Lets the next attempt begin behind this host, unless that has been seen to already.
+    /// Lets the next attempt begin behind this host, unless another attempt has already changed that.
     fn pass_by(&self, at: usize) {
         let next = (at + 1) % self.endpoints.len().max(1);
-        // Somebody may have found the one to begin with meanwhile.
+        // Another attempt may have found a usable host meanwhile.
         let _ = self.first.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
-/// A host that has not given a connection yet. Dropped, also by somebody who waits no longer, it is passed by.
+/// A host that has not accepted a connection yet. If the attempt fails or is dropped, the next one begins behind it.
 struct Doubt<'a> {
     hosts: &'a Hosts,
     at: usize,
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_tells_of_every_host() {
+    async fn a_refusal_names_every_host() {
         let hosts = hosts("postgresql://me@%2Fnowhere,%2Felsewhere/db");
         let said = hosts.open().await.unwrap_err().to_string();
         assert!(said.contains("/nowhere: No such file") && said.contains("; /elsewhere: No such file"), "{said}");

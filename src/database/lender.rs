@@ -1,4 +1,4 @@
-//! Connections, each lent for as long as one piece of work takes, which has a bounded time for both.
+//! Lends connections: one for each piece of work, with a deadline for both.
 
 use std::error::Error as StdError;
 use std::iter;
@@ -10,13 +10,13 @@ use tokio_postgres::Error;
 
 use super::{Client, Pool, is_of_a_lost_server, root_cause};
 
-/// Why work was not done to its end. What it was to write may have been written all the same, unless it had no connection.
+/// Why work did not complete. Its writes may have been committed all the same, except with [`LendError::NoConnection`].
 #[derive(Debug, Error)]
 pub enum LendError {
-    /// There is no connection to be had.
+    /// No connection was free, or none could be opened.
     #[error("no database connection: {0}")]
     NoConnection(String),
-    /// The server refused, or is lost.
+    /// The server refused, or was lost.
     #[error("{}", root_cause(.0))]
     Failed(#[from] Error),
     /// It took too long.
@@ -24,8 +24,8 @@ pub enum LendError {
     Late(Duration),
 }
 
-/// Gives `work` a connection of `pool`, and both together the time `limit`. The connection is used again only where the
-/// server answered, and is not in doubt for what it said.
+/// Lends `work` a connection of `pool`; `limit` is the deadline of both together. The connection is used again only if
+/// the server answered without an error that puts it in doubt.
 pub(crate) async fn lend<T, E: From<LendError> + StdError + 'static>(
     pool: &Pool,
     limit: Duration,
@@ -49,27 +49,27 @@ pub(crate) async fn lend<T, E: From<LendError> + StdError + 'static>(
         outcome
     });
     done.await.unwrap_or_else(|_| {
-        // What was not of use meanwhile may lead nowhere either, and cost the next work as much.
+        // Connections that have been idle since then may be lost as well, and the next work would lose as much time.
         let took = started.elapsed();
         pool.retain(|_, metrics| metrics.last_used() < took);
         Err(LendError::Late(limit).into())
     })
 }
 
-/// The driver's error behind `error`; `None` where work found fault with what the server answered.
+/// The driver's error behind `error`; `None` where work failed for another reason.
 fn driver_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
     iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
 }
 
-/// Whether the server found fault with a value: data exceptions and violated constraints (SQLSTATE classes 22 and 23). The
-/// connection is as good as before.
+/// Whether the server refused a value: data exceptions and violated constraints (SQLSTATE classes 22 and 23). The
+/// connection is still good.
 pub(super) fn is_of_a_value(error: &Error) -> bool {
     error.code().is_some_and(|code| matches!(code.code().get(..2), Some("22" | "23")))
 }
 
-/// A connection that goes back to the pool only after it answered. One that failed may lead to a server that refuses writes,
-/// or be in the midst of a transaction, and is closed; so is one that was given up on, also where its actor was killed: it may
-/// still be busy, and the server is told to leave that.
+/// A connection that goes back to the pool only after the server answered. After an error it is closed, because its
+/// server may refuse writes, or it may be inside a transaction. One whose work was dropped at its deadline or with its
+/// task may still be busy: it is closed, and its statement cancelled.
 struct Loan<'a> {
     client: Option<Client>,
     pool: &'a Pool,

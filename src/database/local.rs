@@ -1,8 +1,9 @@
 //! The private cluster: a PostgreSQL server of the service's own, for running without any configuration.
 //!
-//! Lives in the data directory, listens on a unix socket there and never on TCP, and stops with the service. A lock file
-//! tells its owner: the process that holds it started the server, or took over one that a killed service left behind.
-//! Other processes on the same directory (`rollcall check` beside `rollcall serve`) join and leave the server running.
+//! It is in the data directory, listens on a unix socket there and never on TCP, and stops with the service. A lock
+//! file shows its owner: the process that holds it started the server, or took over one that a killed service left
+//! behind. Other processes on the same directory (`rollcall check` beside `rollcall serve`) join and leave the server
+//! running.
 
 mod binaries;
 mod keeper;
@@ -33,7 +34,7 @@ const SOCKET_NAME: &str = ".s.PGSQL.5432";
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a fast shutdown may take before it becomes an immediate one.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
-/// Pause between two looks at a server that is starting or stopping.
+/// Pause between two checks of a server that is starting or stopping.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 const SUPERUSER: &str = "rollcall";
 const DATABASE: &str = "postgres";
@@ -55,10 +56,10 @@ pub enum LocalError {
     DataDir {
         /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         cause: io::Error,
     },
-    /// The data directory is somebody else's, or open to others.
+    /// The data directory is another user's, or writable by others.
     #[error("data_dir {path} is not safe: {flaw}; set data_dir to a directory that nobody else can write, such as one below it that is not there yet", path = .path.display())]
     Unsafe {
         /// The directory.
@@ -66,12 +67,12 @@ pub enum LocalError {
         /// What is wrong with it.
         flaw: String,
     },
-    /// There is something else where the cluster should be.
+    /// Something else is where the cluster should be.
     #[error("{path} holds no PostgreSQL cluster and cannot make room for one: {cause}; move it away, or set another data_dir", path = .path.display())]
     NoCluster {
         /// The cluster's directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         cause: io::Error,
     },
     /// The cluster is another PostgreSQL version's.
@@ -84,7 +85,7 @@ pub enum LocalError {
         path: PathBuf,
         /// The version that made it.
         made_by: String,
-        /// The version that is there.
+        /// The installed version.
         installed: String,
     },
     /// The socket's path would be too long.
@@ -105,7 +106,7 @@ pub enum LocalError {
         program: &'static str,
         /// The cluster's directory.
         path: PathBuf,
-        /// The last line of its log, or what the system said.
+        /// The last line of its log, or the error of the system.
         cause: String,
     },
 }
@@ -126,7 +127,7 @@ enum State {
 }
 
 impl Cluster {
-    /// Starts the cluster of `data_dir`, making it first if there is none; or takes over or joins one that runs.
+    /// Starts the cluster of `data_dir`, making it first if there is none; or takes over or joins a running one.
     ///
     /// # Errors
     /// [`LocalError`].
@@ -150,7 +151,7 @@ impl Cluster {
             server
         } else {
             let starting = place.clone();
-            // A server that starts while nobody waits for it any more is dropped, and so told to stop.
+            // If this future is dropped during the start, the server is dropped when it has started, and so stopped.
             let started = spawn_blocking(move || starting.make().and_then(|()| starting.start())).await;
             started.map_err(|error| place.failure(error.to_string()))??
         };
@@ -161,14 +162,14 @@ impl Cluster {
         Ok(Self { place, state: State::Owned { server: Some(server), keeper: None, _lock: lock } })
     }
 
-    /// How to connect to it.
+    /// Settings to connect with.
     #[must_use]
     pub fn connection_settings(&self) -> tokio_postgres::Config {
         self.place.connection_settings()
     }
 
-    /// Starts the server again whenever it ends, from now until [`Self::stop`], and counts that. Only where this process owns
-    /// it, and only the first call has an effect.
+    /// Restarts the server whenever it ends, from now until [`Self::stop`], and counts that. Only where this process
+    /// owns it, and only the first call has an effect.
     pub fn keep_running(&mut self, restarts: Counter) {
         if let State::Owned { server, keeper, .. } = &mut self.state
             && let Some(server) = server.take()
@@ -177,7 +178,7 @@ impl Cluster {
         }
     }
 
-    /// Stops the server if this process owns it: fast, then at once if that takes too long.
+    /// Stops the server if this process owns it: by a fast shutdown, then by an immediate one if that takes too long.
     pub async fn stop(self) {
         let State::Owned { server, keeper, _lock } = self.state else { return };
         let server = match keeper {
@@ -201,7 +202,7 @@ pub fn exists(data_dir: &Path) -> bool {
     ClusterDir::of(data_dir).is_ok_and(|place| place.version().is_some())
 }
 
-/// Whether a cluster could be made in `data_dir`, as far as that can be told without making anything.
+/// Checks whether a cluster could be made in `data_dir`, without making anything.
 ///
 /// # Errors
 /// [`LocalError`].
@@ -222,8 +223,8 @@ pub fn check_new(data_dir: &Path) -> Result<(), LocalError> {
     rustix::fs::access(parent, rustix::fs::Access::WRITE_OK).map_err(|error| unusable(error.into()))
 }
 
-/// Makes the data directory where there is none. Of one that the service made, others see nothing: they may at most pass
-/// through to the directories below, which belong to the server's user where the service runs as root.
+/// Makes the data directory where there is none. Others see nothing in it: at most they may pass through to the
+/// directories below, which belong to the server's user where the service runs as root.
 fn make_dir(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -240,12 +241,13 @@ fn make_dir(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Whoever else could write here could have the service work on a database, or sign with a secret, of his.
+/// Refuses a directory that others can write: they could make the service work on their database, or sign with their
+/// secret.
 fn check_dir(path: &Path) -> Result<(), LocalError> {
     let refuse = |flaw| LocalError::Unsafe { path: path.to_owned(), flaw };
     let dir = fs::metadata(path).map_err(|cause| LocalError::DataDir { path: path.to_owned(), cause })?;
     let own = rustix::process::geteuid().as_raw();
-    // Root could do as it likes anyway, and makes the volumes of containers.
+    // Root has all rights anyway, and makes the volumes of containers.
     if dir.uid() != own && dir.uid() != 0 {
         return Err(refuse(format!("it belongs to user {}, and the service runs as {own}", dir.uid())));
     }

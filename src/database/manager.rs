@@ -1,4 +1,4 @@
-//! How the pool gets connections, and which idle one it uses again.
+//! Opens the pool's connections, and checks idle ones before they are used again.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,9 +12,10 @@ use tokio_postgres::{CancelToken, Error};
 use super::hosts::{ConnectError, Hosts};
 use super::is_read_only;
 
-/// A connection that has been idle for longer is checked before use; one that was in use just now has just been checked.
+/// A connection that was idle for longer is checked before use; a shorter idle time counts as checked.
 const CHECK_AFTER_IDLE: Duration = Duration::from_millis(500);
-/// The share of a statement's time that a check may take: where it fails, there is time to connect anew and ask.
+/// A check may take one part in so many of a statement's time, so that enough is left to reconnect and run the
+/// statement.
 const CHECK_SHARE: u32 = 4;
 
 /// Opens and checks the connections of a pool.
@@ -28,7 +29,7 @@ impl Manager {
         Self { hosts, check }
     }
 
-    /// Has the server cancel what the connection of `token` is busy with.
+    /// Cancels the current statement of `token`'s connection on the server.
     pub(super) fn cancel(&self, token: CancelToken) {
         self.hosts.cancel(token);
     }
@@ -45,7 +46,7 @@ impl managed::Manager for Manager {
     type Error = ConnectError;
 
     async fn create(&self) -> Result<ClientWrapper, ConnectError> {
-        // Boxed, because all who borrow a connection would be as large, and few wait for a new one.
+        // Boxed, because every borrower's future would have room for it, and few need a new connection.
         Box::pin(self.hosts.open()).await
     }
 
@@ -60,21 +61,22 @@ impl managed::Manager for Manager {
 /// Decides which idle connection may be used again.
 pub(super) struct Check {
     must_write: bool,
-    /// For the server to answer.
+    /// Deadline of a check.
     limit: Duration,
-    /// When a connection was last found to lead nowhere.
+    /// When a check last found no answer.
     lost: Mutex<Option<Instant>>,
 }
 
 impl Check {
-    /// Of connections that must write where `must_write`, within a share of `statement`, the time of a statement.
+    /// A check for connections that must write where `must_write`, within a share of `statement`, the time of a
+    /// statement.
     pub(super) fn new(must_write: bool, statement: Duration) -> Self {
         Self { must_write, limit: statement / CHECK_SHARE, lost: Mutex::default() }
     }
 
     async fn passes(&self, client: &ClientWrapper, metrics: &Metrics) -> bool {
         let used = metrics.recycled.unwrap_or(metrics.created);
-        // What lost one has likely lost its neighbours; asking each would cost its time once more.
+        // Connections of the same age are likely lost, too; checking each would take that time again.
         if self.lost().is_some_and(|lost| used <= lost) {
             return false;
         }

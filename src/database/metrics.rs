@@ -7,7 +7,7 @@ const STATEMENT_TIMES: &[f64] = &[0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0
 /// Upper bounds of requests in a batch.
 const BATCH_SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
-/// What statements count, whichever feature runs them. Cheap to clone.
+/// The metrics of all statements. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct StatementMetrics {
     /// Requests answered by one statement, by statement.

@@ -1,7 +1,8 @@
-//! The schema, and how it gets into a database.
+//! The schema, and its migrations.
 //!
 //! Each migration runs in a transaction of its own and is recorded in `rollcall_migrations`. An advisory lock lets many
-//! replicas start at once. A database that the Python service's migration made is adopted: recorded, not touched.
+//! replicas start at once. A table of users that the Python service made is adopted: the first step is recorded and
+//! does not run.
 
 mod adoption;
 
@@ -24,11 +25,11 @@ const LOCK_TIMEOUT: Duration = Duration::from_mins(1);
 pub struct Migration {
     /// Its number: steps run in the order of their numbers, whichever feature they belong to.
     pub version: i32,
-    /// What it does, for the records.
+    /// Its name in the records.
     pub name: &'static str,
     /// Its statements. Released ones are never changed.
     pub sql: &'static str,
-    /// Tables that it makes, and that nobody else may have made before.
+    /// Tables that it makes, and that must not exist before.
     pub tables: &'static [&'static str],
 }
 
@@ -38,7 +39,7 @@ pub struct Schema {
     steps: Vec<&'static Migration>,
 }
 
-/// Where steps are recorded.
+/// The table that records steps.
 const RECORDS: &str = "CREATE TABLE rollcall_migrations (
     version INTEGER PRIMARY KEY,
     name TEXT NOT NULL,
@@ -48,7 +49,7 @@ const RECORDS: &str = "CREATE TABLE rollcall_migrations (
 /// Why the schema can't be brought up to date.
 #[derive(Debug, Error)]
 pub enum MigrationError {
-    /// A later program has been here.
+    /// A newer program has migrated it.
     #[error("the database is at schema version {found}, newer than this program's {latest}; run a newer rollcall")]
     TooNew {
         /// The version found.
@@ -56,7 +57,7 @@ pub enum MigrationError {
         /// The program's.
         latest: i32,
     },
-    /// The schema is older than this program needs, where only `serve` and `migrate` bring it up to date.
+    /// The schema is older than this program needs; only `serve` and `migrate` update it.
     #[error("the database is at schema version {found}, not {latest}; run `rollcall migrate` first")]
     TooOld {
         /// The version found.
@@ -64,10 +65,10 @@ pub enum MigrationError {
         /// The program's.
         latest: i32,
     },
-    /// There is a table `users` of another shape.
+    /// The table `users` has another shape.
     #[error("the table users cannot be adopted: {0}; mend it, or point database.url at another database")]
     Foreign(String),
-    /// There is a table of a name that the service needs, and it is not the service's.
+    /// A table with a name that the service needs is not the service's.
     #[error(
         "the database has a table {table} that rollcall did not make; nothing was changed: rename it, or give rollcall a \
          schema of its own with ?options=-c%20search_path%3Drollcall in database.url (CREATE SCHEMA rollcall first)"
@@ -76,7 +77,7 @@ pub enum MigrationError {
         /// The table.
         table: &'static str,
     },
-    /// The records say that the table was made, and it is not there.
+    /// The table is recorded, but missing.
     #[error("the table users is missing, though rollcall_migrations says that it was made; restore it, or drop both")]
     UsersMissing,
     /// A statement failed.
@@ -90,7 +91,7 @@ impl From<tokio_postgres::Error> for MigrationError {
     }
 }
 
-/// What a run did.
+/// The outcome of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Nothing: the schema was up to date.
@@ -125,7 +126,7 @@ impl Schema {
         self.steps.last().map_or(0, |step| step.version)
     }
 
-    /// Runs all steps that are due, in one transaction, and takes them back: what [`Self::run`] would refuse is refused.
+    /// Runs all due steps in one transaction and rolls it back: it fails where [`Self::run`] would fail.
     ///
     /// # Errors
     /// [`MigrationError`].
@@ -170,7 +171,7 @@ impl Schema {
         Ok(outcome)
     }
 
-    /// The database's version as it is now; 0 is a database that no rollcall has seen.
+    /// The database's version; 0 if no rollcall has migrated it.
     ///
     /// # Errors
     /// [`MigrationError::TooNew`], [`MigrationError::Failed`].
@@ -178,7 +179,7 @@ impl Schema {
         self.current_version(&**connection(pool).await?).await
     }
 
-    /// Whether the database is up to date, for what works on tables that only `serve` and `migrate` make.
+    /// Checks that the database is up to date, for commands that do not migrate it.
     ///
     /// # Errors
     /// [`MigrationError::TooOld`] where it is not, [`MigrationError`].
@@ -207,7 +208,7 @@ impl Schema {
         Ok(found)
     }
 
-    /// Whether all names are free that the steps due need: a step that fails would leave those before it done.
+    /// Checks that all names are free that the due steps need: steps before a failed one would stay.
     async fn check_names(&self, client: &impl GenericClient, from: i32) -> Result<(), MigrationError> {
         for table in self.due(from).flat_map(|step| step.tables) {
             if exists(client, table).await? {
@@ -222,8 +223,8 @@ async fn connection(pool: &Pool) -> Result<Client, MigrationError> {
     pool.get().await.map_err(|error| MigrationError::Failed(root_cause(&error)))
 }
 
-/// Waits for other replicas' steps. All that a step needs of its session ends with the transaction: a proxy may give the next
-/// one another session.
+/// Waits for other replicas' steps. All settings of the session end with the transaction, because a proxy may run the
+/// next one in another session.
 async fn prepare(transaction: &Transaction<'_>) -> Result<(), MigrationError> {
     let timeout_ms = LOCK_TIMEOUT.as_millis();
     transaction
@@ -236,7 +237,7 @@ async fn prepare(transaction: &Transaction<'_>) -> Result<(), MigrationError> {
     Ok(())
 }
 
-/// Runs and records one step; tells whether it adopted users that were there.
+/// Runs and records one step; returns whether it adopted an existing table of users.
 async fn step(transaction: &Transaction<'_>, migration: &Migration) -> Result<bool, MigrationError> {
     if !exists(&**transaction, "rollcall_migrations").await? {
         transaction.batch_execute(RECORDS).await?;
@@ -253,8 +254,8 @@ async fn step(transaction: &Transaction<'_>, migration: &Migration) -> Result<bo
 }
 
 async fn exists(client: &impl GenericClient, table: &str) -> Result<bool, MigrationError> {
-    // Reads the catalog's rows. to_regclass() asks the session's cache, which may not know yet what was committed while the
-    // session waited for the lock.
+    // Reads the catalog's rows. to_regclass() uses the session's cache, which may miss tables that were committed while
+    // the session waited for the lock.
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relname = $1 AND pg_table_is_visible(oid))";
     Ok(client.query_typed_one(sql, &[(&table, Type::TEXT)]).await?.try_get(0)?)
 }

@@ -1,4 +1,4 @@
-//! [`Moment`] on its way to and from the database, with PostgreSQL's infinities.
+//! Conversion of [`Moment`] to and from the database's type, with PostgreSQL's infinities.
 
 use bytes::BytesMut;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};

@@ -1,4 +1,4 @@
-//! The pool: how many connections, how long each step may take, and what each connection begins with.
+//! The pool: its size, its deadlines, and the settings of each connection.
 
 use std::time::Duration;
 
@@ -19,10 +19,10 @@ pub type Pool = deadpool::managed::Pool<Manager>;
 /// A connection of the pool, which goes back to it when dropped.
 pub type Client = Object<Manager>;
 
-/// How often connections beyond `database.pool_kept` are looked for and closed.
+/// How often idle connections beyond `database.pool_kept` are closed.
 const SHRINK_EVERY: Duration = Duration::from_secs(30);
 
-/// A pool of connections to the server, or to whichever of several takes writes.
+/// A pool of connections to the server, or to the one of several that takes writes.
 pub(super) fn build(mut settings: Config, config: &config::Database) -> Result<Pool, DatabaseError> {
     if settings.get_connect_timeout().is_none() {
         settings.connect_timeout(config.connect_timeout);
@@ -30,7 +30,7 @@ pub(super) fn build(mut settings: Config, config: &config::Database) -> Result<P
     if settings.get_application_name().is_none() {
         settings.application_name("rollcall");
     }
-    // Of several hosts, those that refuse writes are standbys.
+    // With several hosts, a host that refuses writes is a standby.
     let count = settings.get_hosts().len().max(settings.get_hostaddrs().len());
     if count > 1 && settings.get_target_session_attrs() == TargetSessionAttrs::Any {
         settings.target_session_attrs(TargetSessionAttrs::ReadWrite);
@@ -46,9 +46,9 @@ pub(super) fn build(mut settings: Config, config: &config::Database) -> Result<P
         .map_err(|error| DatabaseError::Url { key: "database.pool_size", cause: error.to_string() })
 }
 
-/// What opens connections, with the time limit that each begins with.
+/// The hosts of the URL, with the deadline of each.
 fn hosts(settings: &mut Config, config: &config::Database) -> Result<Hosts, TlsError> {
-    // Behind a proxy, settings would stay with a connection that others use.
+    // Behind a proxy, settings would stay with a connection that others use as well.
     let opening = match config.statements {
         Statements::Named => Some(opening(config)),
         Statements::Unnamed => None,
@@ -58,11 +58,11 @@ fn hosts(settings: &mut Config, config: &config::Database) -> Result<Hosts, TlsE
     Ok(Hosts::new(settings, tls, opening, limit))
 }
 
-/// What a connection begins with. The server gives up when the caller does, so that an abandoned statement holds no lock. A
-/// statement is planned once: for arrays of few values PostgreSQL would plan it each time, which costs more than to run it. A
-/// plan that was made when a table was small is kept while it grows, so none may read all of it; and the cost that rules
-/// that out must not look like one that compiling the statement would be worth, on servers that do that (from 11 on). A
-/// bitmap of rows to visit is worth making for thousands of them, not for those of one batch.
+/// The settings of a connection. The server gives up when the caller does, so that an abandoned statement holds no
+/// lock. A statement is planned once: for arrays of few values PostgreSQL would plan it each time, which costs more
+/// than running it. A plan that was made for a small table is kept while the table grows, so no plan may scan all of
+/// it. Ruling that out raises the plan's cost, for which PostgreSQL 11 and later would compile it, so that is off as
+/// well. Bitmap scans pay only for thousands of rows, and a batch has few.
 fn opening(config: &config::Database) -> String {
     let timeout = config.timeout.as_millis();
     if config.plans == Plans::Auto {
@@ -78,7 +78,7 @@ fn opening(config: &config::Database) -> String {
     )
 }
 
-/// How connections are encrypted: not at all where every server is reached by a socket.
+/// The encryption of connections; `None` where every server is reached by a socket.
 pub(super) fn encryption(
     settings: &mut Config,
     config: &config::Database,
@@ -96,7 +96,7 @@ pub(super) fn encryption(
     tls::connector(config).map(Some)
 }
 
-/// Closes idle connections beyond `kept`, now and then, for as long as the pool is open.
+/// Closes idle connections beyond `kept` at intervals, for as long as the pool is open.
 pub async fn shrink(pool: Pool, kept: usize) {
     let mut rounds = tokio::time::interval(SHRINK_EVERY);
     while !pool.is_closed() {

@@ -1,4 +1,4 @@
-//! Statements: each is lent a connection for as long as it runs, and counted.
+//! Runs statements: each borrows a connection for as long as it runs, and is counted.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -18,25 +18,25 @@ use crate::config;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the database is not available")]
 pub(crate) struct Unavailable {
-    /// It refused a value of one of the rows; the others may be good.
+    /// Whether it refused a value of one of the rows; the others may be valid.
     pub(crate) for_a_value: bool,
 }
 
-/// How long a transaction waits for this process at most: meanwhile it holds locks that others want.
+/// How long a transaction may wait for this process, because it holds locks meanwhile.
 const THINKS_MAX: Duration = Duration::from_secs(1);
 
 /// A value, and the type that it has in the statement.
 pub(crate) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
-/// A statement, and what it is given.
+/// A statement with its parameters.
 pub(crate) type Call<'a> = (&'a str, &'a [Parameter<'a>]);
 
-/// A connection, and how statements are sent over it.
+/// A connection, and the way that statements are sent over it.
 pub(crate) struct Connection<'a> {
     client: &'a ClientWrapper,
     mode: config::Statements,
     timeout: Duration,
-    /// A transaction has begun and not ended.
+    /// Whether a transaction has begun and not ended.
     is_open: &'a AtomicBool,
 }
 
@@ -47,16 +47,16 @@ impl Connection<'_> {
         self.send(prepared.as_ref(), (sql, parameters)).await
     }
 
-    /// Begins a transaction with its first statement, in one round trip. What [`Self::commit`] does not end is rolled back.
+    /// Begins a transaction with its first statement, in one round trip. Without [`Self::commit`] it is rolled back.
     pub(crate) async fn begin(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
-        // Row locks are held while this process thinks. Of one that stops thinking, the server takes them back.
+        // Row locks are held while this process decides. If it hangs, the server ends the transaction.
         let begin = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = {}",
             self.timeout.min(THINKS_MAX).as_millis()
         );
         let prepared = self.prepare(sql).await?;
         self.is_open.store(true, Ordering::Relaxed);
-        // Each is sent when it is first polled.
+        // Both are sent in this order, each when it is first polled.
         let (opened, rows) = tokio::join!(
             biased;
             self.client.batch_execute(&begin),
@@ -66,21 +66,21 @@ impl Connection<'_> {
         rows
     }
 
-    /// Ends the transaction with its last statements, in one round trip: one that fails takes all of them back.
+    /// Ends the transaction with its last statements, in one round trip. If one fails, all are rolled back.
     pub(crate) async fn commit(&self, calls: &[Call<'_>]) -> Result<(), Error> {
         let mut prepared = Vec::with_capacity(calls.len());
         for (sql, _) in calls {
             prepared.push(self.prepare(sql).await?);
         }
         let writes = calls.iter().zip(&prepared).map(|(call, prepared)| self.send(prepared.as_ref(), *call));
-        // After a statement that failed, this is answered like a ROLLBACK.
+        // After a failed statement, the server treats COMMIT as ROLLBACK.
         let (written, ended) = tokio::join!(biased; join_all(writes), self.client.batch_execute("COMMIT"));
         self.is_open.store(false, Ordering::Relaxed);
         written.into_iter().collect::<Result<Vec<_>, _>>()?;
         ended
     }
 
-    /// The statement by its name, where it may have one.
+    /// Prepares the statement, unless statements are unnamed.
     async fn prepare(&self, sql: &str) -> Result<Option<Statement>, Error> {
         match self.mode {
             config::Statements::Unnamed => Ok(None),
@@ -95,7 +95,7 @@ impl Connection<'_> {
     }
 }
 
-/// How statements are run, and where they are counted.
+/// The configuration and metrics of statements.
 #[derive(Clone)]
 pub(crate) struct Statements {
     mode: config::Statements,
@@ -108,7 +108,7 @@ impl Statements {
         Self { mode: config.statements, timeout: config.timeout, metrics: metrics.clone() }
     }
 
-    /// Gives `statement`, which answers `size` requests, a connection of `pool`, and both together the configured time.
+    /// Lends `statement`, which answers `size` requests, a connection of `pool`, with the configured deadline for both.
     pub(crate) async fn run<T>(
         &self,
         pool: &Pool,
@@ -122,7 +122,7 @@ impl Statements {
             let is_open = AtomicBool::new(false);
             let connection = Connection { client, mode: self.mode, timeout: self.timeout, is_open: &is_open };
             let result = statement(connection).await;
-            // A connection that goes back to its pool goes without a transaction.
+            // A connection must not return to its pool inside a transaction.
             if is_open.into_inner() && result.as_ref().err().is_none_or(is_of_a_value) {
                 client.batch_execute("ROLLBACK").await?;
             }

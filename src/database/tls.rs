@@ -17,14 +17,14 @@ use crate::config::{self, Tls};
 #[derive(Debug, Error)]
 pub enum TlsError {
     /// A file of authorities that holds none.
-    #[error("database.ca_file {path} holds no certificate: {cause}; give a PEM file of who vouches for the server", path = .path.display())]
+    #[error("database.ca_file {path} holds no certificate: {cause}; give a PEM file with the certificates of the server's authorities", path = .path.display())]
     Authorities {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         cause: String,
     },
-    /// The system trusts nobody.
+    /// The system has no certificates of authorities.
     #[error(
         "the system trusts no certificate authority; set database.ca_file, or install the system's CA certificates"
     )]
@@ -34,13 +34,13 @@ pub enum TlsError {
     Library(#[from] rustls::Error),
 }
 
-/// What encrypts connections.
+/// The TLS connector for connections.
 pub(super) fn connector(config: &config::Database) -> Result<MakeRustlsConnect, TlsError> {
     let provider = Arc::new(crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     let client = match config.tls {
         Tls::VerifyFull => builder.with_root_certificates(authorities(config)?),
-        Tls::Url => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))),
+        Tls::Url => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
     };
     Ok(MakeRustlsConnect::new(client.with_no_client_auth()))
 }
@@ -60,12 +60,12 @@ fn authorities(config: &config::Database) -> Result<RootCertStore, TlsError> {
     if store.is_empty() { Err(refuse("it is empty".to_owned())) } else { Ok(store) }
 }
 
-/// Accepts every certificate, as `sslmode=require` and `prefer` do everywhere: they protect from who listens, not from who
-/// answers in the server's place.
+/// Accepts every certificate, as `sslmode=require` and `prefer` do everywhere: they protect from eavesdropping, not
+/// from an impostor.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+struct AnyCertificate(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

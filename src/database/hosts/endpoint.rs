@@ -1,4 +1,4 @@
-//! What a URL says, taken apart: its hosts, and what holds for all of them.
+//! The parts of a URL: its hosts, and the settings that hold for all of them.
 
 use std::net::IpAddr;
 
@@ -18,7 +18,7 @@ impl Endpoint {
         matches!(self.host, Some(Host::Unix(_)))
     }
 
-    /// Where it is, in words.
+    /// Its address in words.
     pub(in crate::database) fn place(&self) -> String {
         match (&self.host, self.addr) {
             (Some(Host::Tcp(name)), _) => format!("{name}:{}", self.port),
@@ -31,7 +31,7 @@ impl Endpoint {
     pub(super) fn write_to(&self, settings: &mut Config, addr: Option<IpAddr>) {
         match &self.host {
             Some(Host::Tcp(name)) => drop(settings.host(name)),
-            // The server's host is this one, and nobody listens in between.
+            // A socket stays on this machine, so encryption has no use.
             Some(Host::Unix(dir)) => drop(settings.host_path(dir).ssl_mode(SslMode::Disable)),
             None => {}
         }

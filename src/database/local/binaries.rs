@@ -1,4 +1,4 @@
-//! Where PostgreSQL's server binaries are.
+//! Finds PostgreSQL's server binaries.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -20,15 +20,15 @@ pub(super) struct Binaries {
 }
 
 impl Binaries {
-    /// The first that [`Self::all`] gives.
+    /// The first of [`Self::all`].
     pub(super) fn find() -> Option<Self> {
         Self::all().next()
     }
 
-    /// Those of a major version, such as `15`.
+    /// The binaries of a major version, such as `15`.
     ///
     /// # Errors
-    /// The version of those that there are instead.
+    /// The version of other binaries, if there are any.
     pub(super) fn of_version(version: &str) -> Result<Self, Option<String>> {
         let mut others = None;
         for binaries in Self::all() {
@@ -52,7 +52,7 @@ impl Binaries {
         Box::new(places.chain([PathBuf::from("/usr/bin")]).filter_map(|dir| Self::within(&dir)))
     }
 
-    /// Their major version: told by their directory where it is named for it, else by the program.
+    /// Their major version: from the name of their directory if it is a number, else from the program.
     fn version(&self) -> Option<String> {
         let is_number = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
         let root = self.postgres.parent()?.parent()?;
@@ -61,21 +61,22 @@ impl Binaries {
             return Some(named.to_owned());
         }
         // "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"
-        let told = tool(&self.postgres).arg("--version").output().ok()?;
-        let told = String::from_utf8(told.stdout).ok()?;
-        let number = told.split_whitespace().nth(2)?;
+        let output = tool(&self.postgres).arg("--version").output().ok()?;
+        let output = String::from_utf8(output.stdout).ok()?;
+        let number = output.split_whitespace().nth(2)?;
         let digits: String = number.chars().take_while(char::is_ascii_digit).collect();
         is_number(&digits).then_some(digits)
     }
 
-    /// Resolves links, because PostgreSQL finds its libraries relative to where it really lies.
+    /// Resolves links, because PostgreSQL finds its libraries relative to its real path.
     fn within(dir: &Path) -> Option<Self> {
         let real = |name: &str| dir.join(name).canonicalize().ok().filter(|path| path.is_file());
         Some(Self { initdb: real("initdb")?, postgres: real("postgres")? })
     }
 }
 
-/// A command that knows nothing of this process's environment, secrets among it, but where to find programs and libraries.
+/// A command without this process's environment, which holds secrets; it keeps only the paths of programs and
+/// libraries, and the time zone.
 pub(super) fn tool(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("LC_ALL", "C.UTF-8");
@@ -88,8 +89,8 @@ pub(super) fn tool(program: impl AsRef<OsStr>) -> Command {
 }
 
 fn pg_config() -> Option<PathBuf> {
-    let told = tool("pg_config").arg("--bindir").output().ok()?;
-    String::from_utf8(told.stdout).ok().map(|dir| PathBuf::from(dir.trim()))
+    let output = tool("pg_config").arg("--bindir").output().ok()?;
+    String::from_utf8(output.stdout).ok().map(|dir| PathBuf::from(dir.trim()))
 }
 
 /// Directories of binaries below `root`, whose entries end in their version (`15`, `postgresql@16`), the highest first.
@@ -105,7 +106,7 @@ fn by_version(root: &Path, bin: &str) -> Vec<PathBuf> {
     dirs.iter().map(|dir| dir.join(bin)).collect()
 }
 
-/// What this system's package manager calls the server.
+/// The server's package on this system.
 pub(super) fn package() -> &'static str {
     if cfg!(target_os = "macos") {
         "postgresql@17 with brew"

@@ -1,4 +1,4 @@
-//! Starts a private cluster's server again when it ends while the service runs.
+//! Restarts a private cluster's server when it ends while the service runs.
 
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,10 @@ use super::server::{ClusterDir, Server};
 use super::{LocalError, START_TIMEOUT};
 use crate::telemetry::Counter;
 
-/// Before the second attempt: a killed server's children leave within it, as a rule, and are in the way until then.
+/// Pause before the second attempt: a killed server's children usually end within it, and block a new server until
+/// then.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// Before any later one, each of which waits twice as long as the one before.
+/// Longest pause before later attempts; each pause is twice as long as the one before.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The task that watches a server.
@@ -28,7 +29,7 @@ impl Keeper {
         Self { stop, task: tokio::spawn(keep(place, server, restarts, stopped)) }
     }
 
-    /// Waits until no server is being started any more; gives the one that runs then.
+    /// Waits until no start is under way; returns the running server.
     pub(super) async fn stop(self) -> Option<Server> {
         let _ = self.stop.send(());
         self.task.await.ok().flatten()
@@ -55,11 +56,11 @@ async fn keep(
     }
 }
 
-/// Starts the server, as often as it takes; `None` where that is not wanted any more.
+/// Starts the server, with retries; `None` once `stopped` has fired.
 async fn restart(place: &ClusterDir, stopped: &mut oneshot::Receiver<()>) -> Option<Server> {
     let mut pause = FIRST_PAUSE;
     loop {
-        // Waited for to its end: a start that is under way leaves a server that must be known.
+        // Not cancelled: a start under way leaves a server that has to be known.
         let starting = place.clone();
         let started = spawn_blocking(move || starting.start()).await;
         let cause = match started {
@@ -84,7 +85,7 @@ async fn restart(place: &ClusterDir, stopped: &mut oneshot::Receiver<()>) -> Opt
     }
 }
 
-/// Waits until `server` accepts connections, which it may not do before it has recovered what it had not written.
+/// Waits until `server` accepts connections, which it does not do before its crash recovery is complete.
 async fn is_up(place: &ClusterDir, mut server: Server) -> Result<Server, LocalError> {
     let accepted = tokio::select! {
         accepted = place.accepts(START_TIMEOUT) => accepted,

@@ -1,4 +1,4 @@
-//! The user that the server runs as where the service runs as root, which PostgreSQL refuses to.
+//! The user of the server where the service runs as root, which PostgreSQL refuses.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -19,11 +19,11 @@ impl Owner {
         if !rustix::process::geteuid().is_root() {
             return None;
         }
-        // `id` asks every source of users that the system has, which reading /etc/passwd would not.
+        // `id` asks all of the system's sources of users, and not only /etc/passwd.
         ["postgres", "nobody"].into_iter().find_map(|name| Some(Self { uid: id("-u", name)?, gid: id("-g", name)? }))
     }
 
-    /// Fails where this user can't pass through `dir`, as in a home directory that is closed to others.
+    /// Checks that this user can pass through `dir`, which may be in a home directory that is closed to others.
     pub(super) fn check_reach(&self, dir: &Path) -> io::Result<()> {
         let seen = tool("test").arg("-x").arg(dir).uid(self.uid).gid(self.gid).status()?;
         if seen.success() {
@@ -36,6 +36,6 @@ impl Owner {
 }
 
 fn id(which: &str, user: &str) -> Option<u32> {
-    let told = tool("id").args([which, user]).output().ok().filter(|told| told.status.success())?;
-    String::from_utf8(told.stdout).ok()?.trim().parse().ok()
+    let output = tool("id").args([which, user]).output().ok().filter(|output| output.status.success())?;
+    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
 }

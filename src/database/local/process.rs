@@ -1,7 +1,7 @@
-//! A process that may be signalled without mistaking another one for it.
+//! A process handle, so that a signal never reaches another process by mistake.
 //!
-//! Process ids are used again. Where the system has handles for processes (Linux), a handle is taken first and the process is
-//! looked at then, so that what was looked at is what a signal goes to.
+//! Process ids are used again. Where the system has handles for processes (Linux), a handle is taken first and the
+//! process is checked then, so that a signal reaches the process that was checked.
 
 use std::io;
 use std::path::Path;
@@ -28,11 +28,11 @@ impl Process {
     /// The process of this number, if there is one.
     #[cfg(not(target_os = "linux"))]
     pub(super) fn open(pid: Pid) -> Option<Self> {
-        // Not ours to signal is alive too.
+        // A process that may not be signalled is alive, too.
         (rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH)).then_some(Self { pid })
     }
 
-    /// A child that nobody has waited for yet.
+    /// The handle of a child that was not waited for yet.
     pub(super) fn of_child(child: &Child) -> io::Result<Self> {
         Self::open(Pid::from_child(child)).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
@@ -56,7 +56,7 @@ impl Process {
         rustix::process::test_kill_process(self.pid) != Err(rustix::io::Errno::SRCH)
     }
 
-    /// Sends a signal; to a process that has ended, to nobody.
+    /// Sends a signal; does nothing to a process that has ended.
     pub(super) fn signal(&self, signal: Signal) {
         #[cfg(target_os = "linux")]
         let _ = rustix::process::pidfd_send_signal(&self.handle, signal);
@@ -76,7 +76,7 @@ impl Process {
         is_postgres && works_here && owners.is_ok_and(|(process, data)| process == data) && self.is_alive()
     }
 
-    /// Whether it is a PostgreSQL server that works in `data`: what this system tells of a process is whether it lives.
+    /// Whether it may be a PostgreSQL server that works in `data`: this system only shows whether a process lives.
     #[cfg(not(target_os = "linux"))]
     pub(super) fn serves(&self, _: &Path) -> bool {
         self.is_alive()

@@ -1,4 +1,4 @@
-//! The server of a private cluster as a process: made, started, found and signalled.
+//! The server process of a private cluster: making, starting, finding and signalling it.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read};
@@ -23,10 +23,10 @@ use crate::database::root_cause;
 
 /// PostgreSQL writes its pid file a few milliseconds after it starts.
 const PID_FILE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pause between two looks at a server that is nobody's child here, and so ends without a word.
+/// Pause between two checks of an adopted server, whose end the system does not report to us.
 const LOOK_AT_ADOPTED_EVERY: Duration = Duration::from_millis(250);
 
-/// Beyond this size the log is put aside at the next start.
+/// A log that is larger is renamed at the next start.
 const LOG_MAX_BYTES: u64 = 10 * 1024 * 1024;
 /// More than PostgreSQL writes to its small files.
 const FILE_MAX_BYTES: u64 = 4096;
@@ -34,23 +34,23 @@ const FILE_MAX_BYTES: u64 = 4096;
 #[expect(clippy::cast_possible_wrap, reason = "flags of the C interface, which calls them signed")]
 const NO_FOLLOW: i32 = (OFlags::NOFOLLOW.bits() | OFlags::NONBLOCK.bits()) as i32;
 
-/// Where a cluster lies.
+/// The directories of a cluster.
 #[derive(Debug, Clone)]
 pub(super) struct ClusterDir {
     /// The service's data directory.
     pub(super) dir: PathBuf,
-    /// The server's.
+    /// The server's data directory.
     pub(super) data: PathBuf,
     pub(super) socket_dir: PathBuf,
-    /// Where in its log the last start begins.
+    /// Position in its log where the last start begins.
     pub(super) log_start: Arc<AtomicU64>,
 }
 
-/// A server that has been started or taken over, and tells when it has ended. Dropped, it is told to stop: nobody else would.
+/// A server that was started or adopted. Its drop stops it, because nobody else would.
 #[derive(Debug)]
 pub(super) struct Server {
     process: Process,
-    /// Of a child of this process, whose exit a thread waits for. `None`: a killed service's, taken over.
+    /// The exit of a child of this process, for which a thread waits. `None`: an adopted server of a killed service.
     exit: Option<watch::Receiver<bool>>,
     is_left: bool,
 }
@@ -69,7 +69,7 @@ impl Server {
     /// Waits for its end.
     pub(super) async fn ended(&mut self) {
         match &mut self.exit {
-            // The thread gone is as good as its word.
+            // If the thread is gone, the server has ended.
             Some(exit) => drop(exit.wait_for(|ended| *ended).await),
             None => {
                 while self.process.is_alive() {
@@ -111,21 +111,21 @@ impl Drop for Server {
 }
 
 impl ClusterDir {
-    /// The place below a data directory that there is.
+    /// The directories below an existing data directory.
     pub(super) fn of(data_dir: &Path) -> io::Result<Self> {
         let dir = fs::canonicalize(data_dir)?;
         Ok(Self { data: dir.join("postgres"), socket_dir: dir.join("run"), dir, log_start: Arc::default() })
     }
 
-    /// How to connect.
+    /// Settings to connect with.
     pub(super) fn connection_settings(&self) -> tokio_postgres::Config {
         let mut settings = tokio_postgres::Config::new();
         settings.host_path(&self.socket_dir).user(SUPERUSER).dbname(DATABASE);
         settings
     }
 
-    /// The process that serves here, by the file that PostgreSQL keeps. The file's directory is the server's: whatever stands in
-    /// it, no process is taken for the server that is not one here.
+    /// The process that serves here, according to PostgreSQL's pid file. The server's user can write that file, so the
+    /// process is checked to be a server of this cluster.
     pub(super) fn running(&self) -> Option<Process> {
         let pid = self.noted_pid()?;
         Process::open(pid).filter(|process| process.serves(&self.data))
@@ -133,12 +133,13 @@ impl ClusterDir {
 
     fn noted_pid(&self) -> Option<Pid> {
         let text = read_own(&self.data.join("postmaster.pid")).ok()?;
-        // 1 is the system's first process, and less stands for groups of processes.
+        // 1 is the system's first process, and numbers below stand for groups of processes.
         let pid = text.lines().next()?.trim().parse().ok().filter(|pid| *pid > 1)?;
         Pid::from_raw(pid)
     }
 
-    /// Waits until connections are accepted. Never, where the server has ended: ask for that beside.
+    /// Waits until connections are accepted. A server that has ended is not noticed here: the caller has to watch for
+    /// that.
     pub(super) async fn accepts(&self, patience: Duration) -> Result<(), String> {
         let deadline = Instant::now() + patience;
         loop {
@@ -150,7 +151,7 @@ impl ClusterDir {
         }
     }
 
-    /// What the server's log says went wrong since its last start, else `cause`.
+    /// The error in the server's log since its last start, else `cause`.
     pub(super) fn failure(&self, cause: String) -> LocalError {
         let text = fs::read(self.log()).unwrap_or_default();
         let since = usize::try_from(self.log_start.load(Ordering::Relaxed)).unwrap_or_default();
@@ -164,8 +165,8 @@ impl ClusterDir {
         self.dir.join("server.log")
     }
 
-    /// The log, to write on. It lies in the service's own directory, not in the server's: whoever owns that could have the
-    /// service write wherever a link leads.
+    /// Opens the log to write. It is in the service's own directory: in the server's, the server's user could place a
+    /// link and so make the service write elsewhere.
     fn open_log(&self) -> io::Result<File> {
         let path = self.log();
         if fs::symlink_metadata(&path).is_ok_and(|log| log.len() > LOG_MAX_BYTES) {
@@ -200,7 +201,7 @@ impl ClusterDir {
         })
     }
 
-    /// The programs and their user, to whom the directories are given.
+    /// The programs and their user, after checking and preparing the directories.
     fn tools(&self) -> Result<(Binaries, Option<Owner>), LocalError> {
         let binaries = self.binaries()?;
         let owner = Owner::of_server();
@@ -212,7 +213,7 @@ impl ClusterDir {
         Ok((binaries, owner))
     }
 
-    /// The programs of the version that made the cluster, or the first that are found where there is none yet.
+    /// The programs of the version that made the cluster; without a cluster, the first that are found.
     pub(super) fn binaries(&self) -> Result<Binaries, LocalError> {
         let not_installed = LocalError::NotInstalled { package: binaries::package() };
         let Some(made_by) = self.version() else { return Binaries::find().ok_or(not_installed) };
@@ -227,18 +228,19 @@ impl ClusterDir {
         let mut server = command(program, &self.dir, owner);
         server.arg("-D").arg(&self.data).arg("-k").arg(&self.socket_dir).args(["-c", "listen_addresses="]);
         server.stdout(log.try_clone()?).stderr(log);
-        // Its own process group: Ctrl-C in a terminal must reach the service alone, which drains before it stops the server.
+        // Its own process group: Ctrl-C in a terminal must reach only the service, which drains before it stops the
+        // server.
         let mut child = server.process_group(0).spawn()?;
-        // Before anybody waits for it: until then its number can't become another process's.
+        // Before the child is waited for: until then its number is not used again.
         let process = Process::of_child(&child)?;
         let pid = process.pid();
         let (exit, ended) = watch::channel(false);
-        // It runs until it is stopped, or longer where this process is killed.
+        // The thread runs until the server has stopped.
         std::thread::Builder::new().name("postgres-exit".into()).spawn(move || {
             let _ = child.wait();
             let _ = exit.send(true);
         })?;
-        // Before its file is there it would look dead.
+        // Without its pid file, it would look dead.
         let deadline = Instant::now() + PID_FILE_TIMEOUT;
         while self.noted_pid() != Some(pid) && !*ended.borrow() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(2));
@@ -249,7 +251,7 @@ impl ClusterDir {
 
 fn make_cluster(binaries: &Binaries, data: &Path, owner: Option<&Owner>) -> Result<(), LocalError> {
     let failed = |cause: String| LocalError::Server { program: "initdb", path: data.to_owned(), cause };
-    // A cluster is made beside and renamed, so this is none of ours, unless it is empty.
+    // A cluster is made under another name and renamed, so a directory that is not empty is not ours.
     if let Err(error) = fs::remove_dir(data)
         && error.kind() != io::ErrorKind::NotFound
     {
@@ -267,14 +269,14 @@ fn make_cluster(binaries: &Binaries, data: &Path, owner: Option<&Owner>) -> Resu
         .map_err(|error| failed(error.to_string()))?;
     if !made.status.success() {
         let words = String::from_utf8_lossy(&made.stderr);
-        let told = words.lines().find(|line| line.contains("error"));
-        let told = told.or_else(|| words.lines().rev().find(|line| !line.trim().is_empty()));
-        return Err(failed(told.map_or_else(|| made.status.to_string(), str::to_owned)));
+        let line = words.lines().find(|line| line.contains("error"));
+        let line = line.or_else(|| words.lines().rev().find(|line| !line.trim().is_empty()));
+        return Err(failed(line.map_or_else(|| made.status.to_string(), str::to_owned)));
     }
-    // initdb did not wait for the disk; the rename below must not come before what it renames.
+    // initdb did not wait for the disk; the rename below must not be durable before the files.
     rustix::fs::sync();
     fs::rename(&building, data).map_err(|error| failed(error.to_string()))?;
-    // The rename itself: an account that is acknowledged is in the cluster under its name.
+    // Makes the rename durable: acknowledged accounts are in the cluster under its name.
     let parent = File::open(data.parent().unwrap_or(data));
     parent.and_then(|parent| parent.sync_all()).map_err(|error| failed(error.to_string()))
 }

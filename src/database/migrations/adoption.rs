@@ -4,7 +4,7 @@ use tokio_postgres::GenericClient;
 
 use super::MigrationError;
 
-/// Whether the table can be adopted. Reads the catalog only, so that it waits for nobody and nobody waits for it.
+/// Checks whether the table can be adopted. It reads only the catalog, and so takes no lock on the table.
 pub(super) async fn check(client: &impl GenericClient) -> Result<(), MigrationError> {
     const COLUMNS: [(&str, &[&str]); 6] = [
         ("user_id", &["uuid"]),
