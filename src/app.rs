@@ -1,4 +1,4 @@
-//! The running service: everything started in order, and stopped in the reverse.
+//! The running service: its parts start in order, and stop in reverse.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ use probe::Probe;
 use running::Running;
 pub use secret::SecretError;
 
-/// A service that listens. Dropped, it ends at once.
+/// A running service. Its drop ends it at once.
 #[derive(Debug)]
 pub struct App {
     addr: SocketAddr,
@@ -53,7 +53,7 @@ pub struct App {
     running: Running,
 }
 
-/// What a start has before there is a database.
+/// The parts of a start before there is a database.
 struct Ground {
     config: Config,
     registry: Registry,
@@ -63,15 +63,15 @@ struct Ground {
 }
 
 impl App {
-    /// Starts the service: when this returns, it answers requests.
+    /// Starts the service. When this returns, it answers requests.
     ///
     /// # Errors
-    /// [`AppError`]; whatever had started by then is stopped.
+    /// [`AppError`]; the parts that had started are stopped.
     pub async fn start(mut config: Config) -> Result<Self, AppError> {
         secret::keep_out_of_core_dumps();
         descriptors::bound(&mut config);
         secret::check(&config)?;
-        // Addresses and certificates first: the likeliest mistakes should not cost a cluster's start.
+        // Addresses and certificates first: the likeliest mistakes show before a cluster starts.
         let registry = Registry::new()?;
         let front = Front::open(&config, &registry).await?;
         let admin_listener = listeners::open_admin(&config.telemetry)?;
@@ -84,7 +84,7 @@ impl App {
         let (pool, is_private) = (database.pool.clone(), database.is_private());
         let mut running = Running::default();
         running.add(|| database.close());
-        // Boxed, because it is as large as all that it starts.
+        // Boxed, because the future is as large as all that it starts.
         match Box::pin(Self::assemble(ground, (pool, is_private), &mut running)).await {
             Ok(parts) => Ok(Self { running, ..parts }),
             Err(error) => {
@@ -101,7 +101,7 @@ impl App {
     ) -> Result<Self, AppError> {
         let Ground { config, registry, front, admin_listener, engines } = ground;
         let health = Health::new(&registry)?;
-        // What the configuration alone decides comes before the first change to the database.
+        // All checks of the configuration alone come before the first change to the database.
         let secret = secret::signing(&config, is_private)?;
         let pseudonyms = Arc::new(secret::pseudonyms(&config, &secret));
         let limits =
@@ -158,7 +158,7 @@ impl App {
         Ok(app)
     }
 
-    /// Starts the loops that throw away what is not needed any more, and the one that follows Redis.
+    /// Starts the upkeep loops: of the pool, of the limits, and of the connection to Redis.
     fn keep_up(&self, running: &mut Running, limits: Arc<Limits>, (pool, kept): (Pool, usize)) {
         let part = |name| self.health.loop_part(name);
         running.add_task(tokio::spawn(part("pool").keep_running(move || database::shrink(pool.clone(), kept))));
@@ -167,31 +167,31 @@ impl App {
         running.add_task(tokio::spawn(part("redis").keep_running(move || Arc::clone(&limits).follow_redis())));
     }
 
-    /// Where it listens.
+    /// Its address.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// How clients begin its URLs.
+    /// The scheme of its URLs.
     #[must_use]
     pub fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }
     }
 
-    /// Where plain HTTP is sent to HTTPS.
+    /// The address of the redirect to HTTPS.
     #[must_use]
     pub fn redirect_addr(&self) -> Option<SocketAddr> {
         self.redirect_addr
     }
 
-    /// Has the certificate's files looked at now; `false` where there is no certificate.
+    /// Checks the certificate's files now; `false` where there is no certificate.
     #[must_use]
     pub fn reload_certificate(&self) -> bool {
         self.tls.as_ref().inspect(|tls| tls.reload()).is_some()
     }
 
-    /// Where metrics and health are.
+    /// The address of metrics and health.
     #[must_use]
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin_addr
@@ -215,7 +215,7 @@ impl App {
         &self.health
     }
 
-    /// Answers what was accepted, then stops the actors, then the database if it is the service's own.
+    /// Stops the service: answers accepted requests, then stops the actors, then the private cluster.
     pub async fn stop(self) {
         self.running.stop().await;
     }

@@ -25,15 +25,19 @@
 //!            └ audit      chains the events that others wrote
 //! ```
 //!
-//! An actor that dies is replaced ([`actors::supervisor`]); its callers get 503, nobody hangs. The loops beside the actors
-//! (accepting, the admin listener, upkeep of limits, certificate and pool) are started again where they panic
-//! ([`telemetry::Part::keep_running`]). Both have the restart budget of [`telemetry::Health`], which `/livez` and `/readyz` ask.
+//! An actor that dies is replaced ([`actors::supervisor`]); its callers get 503, nobody hangs. The loops beside the
+//! actors (accepting, the admin listener, upkeep of limits, certificate and pool) are restarted when they panic
+//! ([`telemetry::Part::keep_running`]). Both have the restart budget of [`telemetry::Health`], which `/livez` and
+//! `/readyz` report.
 //!
 //! # Features over rooms
 //!
-//! A capability is a folder in [`features`], with the same file names in each: `api` (one endpoint a file), `handle` (what others
-//! may call), `actor` or `pool`, `store` (all SQL), `types`, `metrics`, `cli` (its subcommand). The rooms below know no feature: [`http`], [`actors`], [`database`],
-//! [`hashing`]. [`app::features`] builds the features, in the order in which they need each other.
+//! A capability is a folder in [`features`], with the same file names in each: `api` (one endpoint a file), `handle`
+//! (what others may call), `actor` or `pool`, `store` (all SQL), `types`, `metrics`, `cli` (its subcommand). Its
+//! [`features::Manifest`] names its migrations, audit events and checks; building it gives a [`features::Feature`] with
+//! its endpoints, actors, reports and readiness. The rooms below know no feature: [`http`], [`actors`], [`database`],
+//! [`hashing`]. [`app::features`] builds the features, in the order in which they need each other. [`terminal`] is what
+//! commands print and ask with.
 //!
 //! # The rules
 //!
@@ -42,7 +46,7 @@
 //! 2. A feature names another only by its `handle` and its `types`, and only in `api` and where it is built: the star stays.
 //! 3. File names decide rights: ractor in `actors`, `actor.rs` and `pool.rs`; SQL in `store.rs`, `store/` and `database`; statuses
 //!    in `http` and `api`; hyper in `http` and `api`; jsonwebtoken in `features/tokens`; bcrypt in `hashing`.
-//! 4. A body is one struct for parser and document, and all its broken rules are told at once.
+//! 4. A body is one struct for parser and document, and one refusal lists all its broken rules.
 //! 5. No central list knows all endpoints: router, limits, metrics and documents are built from what features bring.
 //!
 //! `tests/layout.rs` enforces 1 to 3.

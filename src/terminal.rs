@@ -1,19 +1,19 @@
-//! What commands print and ask.
+//! Output and questions of commands.
 
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 
 use thiserror::Error;
 
-/// Why a command has no answer, or none to give.
+/// Why a command could not print or ask.
 #[derive(Debug, Error)]
 pub enum TerminalError {
-    /// Standard output takes nothing.
+    /// Standard output fails.
     #[error("the document cannot be written: {0}")]
     Output(io::Error),
-    /// Standard input gives nothing.
+    /// Standard input fails.
     #[error("the answer cannot be read: {0}")]
     Input(io::Error),
-    /// The answer was no, or nobody could give one.
+    /// The answer was no, or there is no terminal to ask on.
     #[error("nothing was done: say so with --yes, which is not asked for on a terminal")]
     Unconfirmed,
 }
@@ -29,7 +29,7 @@ pub fn print(text: &str) -> Result<(), TerminalError> {
     }
 }
 
-/// Asks before what cannot be undone. Where nobody can answer, the answer is no.
+/// Asks before an action that cannot be undone. Without a terminal, the answer is no.
 ///
 /// # Errors
 /// [`TerminalError::Unconfirmed`], [`TerminalError::Input`].

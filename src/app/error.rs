@@ -20,7 +20,7 @@ pub enum AppError {
         addr: String,
         /// The keys that set it.
         key: &'static str,
-        /// What the system said.
+        /// The error of the system.
         cause: std::io::Error,
     },
     /// No database.

@@ -36,13 +36,13 @@ pub struct Handles {
     pub audit: AuditHandle,
 }
 
-/// All features: nothing of them runs yet.
+/// All features, not started yet.
 pub(super) struct Features {
     pub(super) handles: Handles,
     pub(super) all: Feature,
 }
 
-/// Builds all of them, in the order in which they need each other.
+/// Builds all features, in the order in which they need each other.
 pub(super) fn build(kit: &Kit<'_>, keyring: Keyring, engines: Engines) -> Result<Features, TelemetryError> {
     let (audit, audit_log) = audit::build(kit)?;
     let (hasher, passwords) = passwords::build(kit, engines)?;
@@ -56,7 +56,7 @@ pub(super) fn build(kit: &Kit<'_>, keyring: Keyring, engines: Engines) -> Result
     Ok(Features { handles: Handles { users, attempts, hasher, tokens, audit }, all })
 }
 
-/// What they are built from.
+/// The common parts that features are built from.
 pub(super) fn kit<'a>(
     config: &'a Config,
     pool: Pool,
@@ -71,7 +71,7 @@ pub(super) fn kit<'a>(
 /// The OpenAPI document of a service that does not run.
 ///
 /// # Errors
-/// Where it can't be made.
+/// It can't be made.
 pub fn openapi_json() -> Result<String, AppError> {
     let config = Config::with(&[]).map_err(assembly)?;
     let no_secret = SecretString::default();

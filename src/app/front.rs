@@ -1,4 +1,4 @@
-//! What clients reach: the listener, its certificate, and the listener that redirects to it.
+//! The front end: the listener, its certificate, and the redirect to it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,9 +20,9 @@ use crate::http::tls::metrics::TlsMetrics;
 use crate::http::tls::{Tls, Upkeep};
 use crate::telemetry::{Health, Registry};
 
-/// Listeners that nobody serves yet.
+/// Listeners that are not served yet.
 pub(super) struct Front {
-    /// Where it listens.
+    /// Its address.
     pub(super) addr: SocketAddr,
     listener: TcpListener,
     redirect: Option<TcpListener>,
@@ -50,7 +50,7 @@ impl Front {
         self.tls.as_ref().map(|(tls, _)| Arc::clone(tls))
     }
 
-    /// Serves from now on. What is accepted is answered before the rest of `running` stops.
+    /// Starts serving. On stop, accepted requests are answered before the rest of `running` stops.
     pub(super) fn serve(self, service: &Arc<Service>, config: &Config, health: &Arc<Health>, running: &mut Running) {
         let networks = networks(config, service.gate().limits());
         let (tls, upkeep) = self.tls.unzip();
@@ -82,7 +82,7 @@ impl Front {
     }
 }
 
-/// What bounds the connections of each network; `None` where no limit is in force.
+/// The connection limits of networks; `None` where limits are off.
 fn networks(config: &Config, limits: &Limits) -> Option<Arc<Networks>> {
     let (server, rates) = (&config.server, &config.limits.rates);
     let buckets = |rate| Buckets::new(rate, rates.keys_max, limits.overflows());

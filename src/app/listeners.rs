@@ -9,7 +9,7 @@ use super::AppError;
 use crate::config::{Config, Telemetry};
 use crate::http::listener;
 
-/// Whether all addresses can be listened on, which ends with this.
+/// Checks that the service can listen on all its addresses; releases them at the end.
 ///
 /// # Errors
 /// [`AppError::Listen`].
@@ -21,7 +21,7 @@ pub async fn check(config: &Config) -> Result<(), AppError> {
     open_admin(&config.telemetry).map(drop)
 }
 
-/// Port 9000 is other programs' too: where nobody asked for it, the service starts without it.
+/// Other programs use port 9000, too: where it is only the default, the service starts without it.
 pub(super) fn open_admin(config: &Telemetry) -> Result<Option<TcpListener>, AppError> {
     let Some(addr) = config.admin_addr else { return Ok(None) };
     match bind(addr, "telemetry.admin_addr") {

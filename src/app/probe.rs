@@ -1,4 +1,4 @@
-//! Whether the database is there, for the admin listener, and how its pool is used.
+//! Probes the database for the admin listener, and reports the state of its pool.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub(super) struct Probe {
     is_up: Level,
     /// Connections of the pool, by state.
     connections: Levels,
-    /// How many wait for one.
+    /// Borrowers that wait for one.
     waiting: Level,
 }
 

@@ -1,4 +1,4 @@
-//! What runs, in the order in which it was started, and how each of it ends.
+//! The running parts, in the order in which they were started, and the end of each.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,11 +6,11 @@ use std::pin::Pin;
 use ractor::ActorCell;
 use tokio::task::JoinHandle;
 
-/// How a part ends in its own time.
+/// Ends a part gracefully.
 type Stop = Box<dyn FnOnce() -> Ending + Send + Sync>;
 type Ending = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The parts that run. They end in the reverse order: on [`Self::stop`] each in its own time, on drop at once.
+/// The running parts. They end in the reverse order: on [`Self::stop`] gracefully, on drop at once.
 #[derive(Default)]
 pub(super) struct Running(Vec<Stop>);
 
@@ -21,7 +21,7 @@ impl std::fmt::Debug for Running {
 }
 
 impl Running {
-    /// Adds a part that has been started. `stop` owns it, and its drop ends it at once.
+    /// Adds a started part. `stop` owns it, and its drop ends it at once.
     pub(super) fn add<F>(&mut self, stop: impl FnOnce() -> F + Send + Sync + 'static)
     where
         F: Future<Output = ()> + Send + 'static,

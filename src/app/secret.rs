@@ -1,4 +1,5 @@
-//! The secret that tokens are signed with. Where nobody configured one, it is made once and kept beside the private cluster.
+//! The secret that tokens are signed with. Where none is configured, it is made once and kept beside the private
+//! cluster.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -15,28 +16,28 @@ use zeroize::Zeroizing;
 use crate::config::{Config, SECRET_MIN_BYTES};
 use crate::crypto::pseudonym::Pseudonyms;
 
-/// Different bytes of a kept secret at least: 64 hexadecimal digits have nearly all 16.
+/// How many different bytes a kept secret has at least: 64 hexadecimal digits have nearly all 16.
 const DIFFERENT_MIN: usize = 8;
 
 /// Why there is no secret.
 #[derive(Debug, Error)]
 pub enum SecretError {
-    /// None is configured, and the database is somebody else's.
+    /// None is configured, and the database is not the private cluster.
     #[error(
         "tokens.secret (JWT_SECRET) is not set; it is needed with database.url, make one with `openssl rand -hex 32`"
     )]
     Missing,
-    /// The kept one can't be read, or a new one not written.
+    /// The kept one can't be read, or a new one can't be written.
     #[error("the JWT secret in {path} cannot be used: {cause}; mend the file, or set JWT_SECRET", path = .path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         cause: io::Error,
     },
 }
 
-/// Whether there is a secret, or can be.
+/// Checks that there is a secret, or that one can be made.
 ///
 /// # Errors
 /// [`SecretError::Missing`].
@@ -47,7 +48,7 @@ pub fn check(config: &Config) -> Result<(), SecretError> {
     Ok(())
 }
 
-/// What makes pseudonyms, under the secret, which all replicas share.
+/// Makes pseudonyms with the secret, which all replicas share.
 pub(super) fn pseudonyms(config: &Config, secret: &SecretString) -> Pseudonyms {
     Pseudonyms::new(secret.expose_secret().as_bytes(), config.audit.emails, config.audit.addresses)
 }
@@ -64,7 +65,7 @@ pub fn signing(config: &Config, is_private: bool) -> Result<SecretString, Secret
     }
 }
 
-/// Keeps what this process holds out of core dumps. Programs that it starts may raise their own limit again.
+/// Keeps this process's memory out of core dumps. Programs that it starts may raise their own limit again.
 pub(super) fn keep_out_of_core_dumps() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Core);
     // A limit may always be lowered.
@@ -110,7 +111,7 @@ fn read(path: &Path) -> io::Result<SecretString> {
     if secret.len() < SECRET_MIN_BYTES {
         return Err(io::Error::other(format!("it is shorter than {SECRET_MIN_BYTES} bytes")));
     }
-    // A disk that was lost or zeroed, not chance: a random secret has more.
+    // A cause is a lost or zeroed disk, and not chance: a random secret has more.
     if secret.bytes().collect::<HashSet<_>>().len() < DIFFERENT_MIN {
         return Err(io::Error::other("it can be guessed: it repeats a few characters"));
     }
