@@ -41,7 +41,7 @@ enum Command {
     /// Check the configuration, the database, Redis and the hash kernel, and measure the hash capacity
     Check,
     /// Measure hashes/s and latency by lanes, engines and cost, plot them, and advise on the cost
-    Capacity(capacity::Wishes),
+    Capacity(capacity::Arguments),
     /// Manage signing keys
     #[command(subcommand)]
     Keys(tokens::cli::Command),
@@ -98,14 +98,14 @@ impl Cli {
         match self.command.unwrap_or(Command::Serve) {
             Command::Openapi => Ok(print(&features::openapi_json()?)?),
             Command::Defaults { markdown } => {
-                // A file that is given and cannot be read is a mistake here too.
+                // A given file that cannot be read is an error here, too.
                 self.config.as_deref().map(|file| Config::load(Some(file))).transpose()?;
                 Ok(if markdown { print(&reference()?) } else { print(DEFAULTS.trim_end()) }?)
             }
-            Command::Capacity(wishes) => capacity::run(&Config::load(self.config.as_deref())?, &wishes),
+            Command::Capacity(arguments) => capacity::run(&Config::load(self.config.as_deref())?, &arguments),
             command => {
                 let config = Config::load(self.config.as_deref())?;
-                // The answer of another command should not drown in news.
+                // Log lines should not drown the answer of another command.
                 let usual = if matches!(command, Command::Serve) { Level::INFO } else { Level::WARN };
                 let _log = telemetry::start_logging(&config.telemetry, usual)?;
                 if !config.of_dot_env.is_empty() {

@@ -1,4 +1,4 @@
-//! `rollcall capacity`: what can this machine hash, and which cost suits it?
+//! `rollcall capacity`: measures how fast this machine hashes, and advises on the cost.
 
 mod plot;
 
@@ -20,12 +20,12 @@ use crate::hashing::calibration;
 use crate::hashing::mcf::Cost;
 use crate::terminal::print;
 
-/// How long one number of lanes on one number of engines is measured.
+/// How long each combination of lanes and engines is measured.
 const MEASURE: Duration = Duration::from_millis(250);
 
-/// What the operator wants to know, and where to.
+/// Targets of the advice, and the file of the plot.
 #[derive(Debug, Clone, Args)]
-pub(super) struct Wishes {
+pub(super) struct Arguments {
     /// Logins a second that the cost has to leave room for
     #[arg(long, value_name = "N", default_value = "10", value_parser = one_or_more)]
     logins_per_second: NonZeroU32,
@@ -41,7 +41,7 @@ fn one_or_more(text: &str) -> Result<NonZeroU32, &'static str> {
     text.parse().map_err(|_| "must be a whole number, 1 or more")
 }
 
-/// What so many engines do with so many lanes each.
+/// The speed of a number of engines with a number of lanes each.
 #[derive(Debug, Clone, Copy)]
 struct Measured {
     engines: usize,
@@ -61,13 +61,13 @@ impl Measured {
     }
 }
 
-/// Measures, prints two tables and the advice, and writes the plot where one is wished.
-pub(super) fn run(config: &Config, wishes: &Wishes) -> Result<(), CliError> {
+/// Measures, prints two tables and the advice, and writes the plot if it was asked for.
+pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), CliError> {
     let refuse = |path: &Path, cause: &dyn Display| {
         CliError::Output(format!("{}: {cause}; choose another place with --svg", path.display()))
     };
-    if let Some(path) = &wishes.svg {
-        // Before half a minute is spent on what cannot be kept.
+    if let Some(path) = &arguments.svg {
+        // Before the measurement, which takes half a minute and would be lost.
         File::create(path).map_err(|cause| refuse(path, &cause))?;
     }
     calibration::self_test().map_err(|error| CliError::Output(error.to_string()))?;
@@ -88,19 +88,19 @@ pub(super) fn run(config: &Config, wishes: &Wishes) -> Result<(), CliError> {
         let (rate, latency) = (best.hashes_per_second(cost), best.latency_ms(cost));
         print(&format!("| {} | {rate:.1} | {latency:.0} ms |", cost.log_rounds()))?;
     }
-    if let Some(path) = &wishes.svg {
-        plot::write(path, &measured, (best, cost), wishes).map_err(|cause| refuse(path, &cause))?;
+    if let Some(path) = &arguments.svg {
+        plot::write(path, &measured, (best, cost), arguments).map_err(|cause| refuse(path, &cause))?;
         print(&format!("\nplot: {}", path.display()))?;
     }
-    Ok(print(&format!("\n{}", advice(best, wishes)))?)
+    Ok(print(&format!("\n{}", advice(best, arguments)))?)
 }
 
-/// All numbers of lanes, on one engine and on all.
+/// Measures all numbers of lanes, on one engine and on all.
 fn measure(all_engines: usize) -> Vec<Measured> {
     let mut engines = vec![1, all_engines];
     engines.dedup();
     let cases: Vec<_> = engines.iter().flat_map(|engines| (1..=LANES_MAX).map(|lanes| (*engines, lanes))).collect();
-    // Drawn on standard error, and not at all where that is no terminal.
+    // It is drawn on standard error, and only on a terminal.
     let bar = ProgressBar::new(cases.len() as u64);
     if let Ok(style) = ProgressStyle::with_template("{msg:30} {bar:40} {pos}/{len} {eta}") {
         bar.set_style(style);
@@ -113,7 +113,7 @@ fn measure(all_engines: usize) -> Vec<Measured> {
             threads.into_iter().filter_map(|thread| thread.join().ok()).sum::<u64>()
         });
         bar.inc(1);
-        // Rates stay far below 2^32 a second for any machine's worth of engines.
+        // Rates are far below 2^32 a second on any machine.
         Measured { engines, lanes, rounds_per_second: f64::from(u32::try_from(rounds).unwrap_or(u32::MAX)) }
     });
     let measured = measured.collect();
@@ -125,7 +125,7 @@ fn costs() -> impl Iterator<Item = Cost> {
     (Cost::LOWEST.log_rounds()..=COST_MAX).filter_map(|cost| Cost::new(cost).ok())
 }
 
-impl Wishes {
+impl Arguments {
     /// Logins a second.
     fn rate(&self) -> f64 {
         f64::from(self.logins_per_second.get())
@@ -136,17 +136,17 @@ impl Wishes {
         f64::from(self.latency_ms.get())
     }
 
-    /// The highest cost that grants both.
+    /// The highest cost that meets both targets.
     fn best_cost(&self, best: Measured) -> Option<Cost> {
-        let grants =
+        let meets =
             |cost: &Cost| best.hashes_per_second(*cost) >= self.rate() && best.latency_ms(*cost) <= self.latency();
-        costs().filter(grants).last()
+        costs().filter(meets).last()
     }
 }
 
-fn advice(best: Measured, wishes: &Wishes) -> String {
-    let (rate, latency) = (wishes.rate(), wishes.latency());
-    match wishes.best_cost(best) {
+fn advice(best: Measured, arguments: &Arguments) -> String {
+    let (rate, latency) = (arguments.rate(), arguments.latency());
+    match arguments.best_cost(best) {
         Some(cost) => {
             let (cost, spare) = (cost.log_rounds(), best.hashes_per_second(cost) / rate);
             format!(
@@ -163,8 +163,8 @@ fn advice(best: Measured, wishes: &Wishes) -> String {
 mod tests {
     use super::*;
 
-    fn wishes(logins: u32, latency: u32) -> Wishes {
-        Wishes {
+    fn arguments(logins: u32, latency: u32) -> Arguments {
+        Arguments {
             logins_per_second: NonZeroU32::new(logins).unwrap(),
             latency_ms: NonZeroU32::new(latency).unwrap(),
             svg: None,
@@ -175,10 +175,10 @@ mod tests {
     const BEST: Measured = Measured { engines: 2, lanes: 5, rounds_per_second: 163_840.0 };
 
     #[test]
-    fn the_advice_is_the_highest_cost_that_grants_both_wishes() {
-        assert!(advice(BEST, &wishes(10, 1000)).starts_with("advice: hashing.cost = 14 keeps 10 logins/s"));
-        assert!(advice(BEST, &wishes(10, 999)).starts_with("advice: hashing.cost = 13 "));
-        assert!(advice(BEST, &wishes(21, 1000)).starts_with("advice: hashing.cost = 12 "));
-        assert!(advice(BEST, &wishes(1_000_000, 1000)).starts_with("advice: no cost "));
+    fn the_advice_is_the_highest_cost_that_meets_both_targets() {
+        assert!(advice(BEST, &arguments(10, 1000)).starts_with("advice: hashing.cost = 14 keeps 10 logins/s"));
+        assert!(advice(BEST, &arguments(10, 999)).starts_with("advice: hashing.cost = 13 "));
+        assert!(advice(BEST, &arguments(21, 1000)).starts_with("advice: hashing.cost = 12 "));
+        assert!(advice(BEST, &arguments(1_000_000, 1000)).starts_with("advice: no cost "));
     }
 }

@@ -1,4 +1,4 @@
-//! `rollcall check`: would the service start, and what could it do?
+//! `rollcall check`: checks whether the service would start, and measures its capacity.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ use crate::terminal::print;
 /// How long the capacity is measured.
 const MEASURE: Duration = Duration::from_secs(2);
 
-/// Checks each part in the order of a start, and says what it found.
+/// Checks each part in the order of a start, and prints the result.
 pub(super) async fn run(config: &Config) -> Result<(), CliError> {
     print("configuration: good")?;
     if let Some(Source::Files(files)) = &config.server.https.certificate {
@@ -63,7 +63,7 @@ pub(super) async fn run(config: &Config) -> Result<(), CliError> {
     let rate = capacity(&engines, config).await;
     let (engines, lanes, cost) = (config.hashing.engines, engines.lanes(), config.hashing.cost.log_rounds());
     print(&format!("hash capacity: {rate:.1} hashes/s at cost {cost}, {lanes} at once on {engines} engines"))?;
-    // Last, because beside a service that runs they are taken, and all else is worth knowing then too.
+    // Last, because beside a running service they are taken, and the other lines are of use then, too.
     listeners::check(config).await?;
     Ok(print("listeners: good (their addresses are free)")?)
 }
@@ -82,7 +82,7 @@ async fn check_database(database: &Database) -> Result<String, DatabaseError> {
     Ok(format!("database: good ({})", remarks.join(", ")))
 }
 
-/// What each feature says of itself, a line each.
+/// The lines of all features.
 async fn check_features(config: &Config, database: &Database, registry: &Registry) -> Result<Vec<String>, CliError> {
     let secret = secret::signing(config, database.is_private()).map_err(AppError::from)?;
     let outdated = matches!(schema().demand(&database.pool).await, Err(MigrationError::TooOld { .. }));
@@ -99,7 +99,7 @@ async fn check_features(config: &Config, database: &Database, registry: &Registr
     Ok(lines)
 }
 
-/// Keeps every engine busy for a while.
+/// Measures hashes per second with every engine busy.
 async fn capacity(engines: &Engines, config: &Config) -> f64 {
     let started = Instant::now();
     let job = || {

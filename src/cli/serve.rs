@@ -10,8 +10,8 @@ use crate::app::App;
 use crate::config::Config;
 use crate::terminal::print;
 
-/// Serves until SIGTERM or SIGINT, then drains. A second signal ends the process at once. SIGHUP has the certificate read
-/// again, where there is one, and never ends the process.
+/// Serves until SIGTERM or SIGINT, then drains. A second signal ends the process at once. SIGHUP reloads the
+/// certificate, if there is one, and never ends the process.
 pub(super) async fn run(config: Config) -> Result<(), CliError> {
     let database = match &config.database.url {
         Some(_) => "the database of database.url".to_owned(),
@@ -30,7 +30,7 @@ pub(super) async fn run(config: Config) -> Result<(), CliError> {
     let app = tokio::select! {
         app = &mut start => app?,
         () = signalled() => {
-            // What has begun to start is known when it has started, and can be stopped then.
+            // A start cannot be interrupted: its parts are known only at its end, and stopped then.
             tracing::info!("stopping as soon as the start allows");
             tokio::select! {
                 app = start => if let Ok(app) = app { app.stop().await },
@@ -59,7 +59,7 @@ pub(super) async fn run(config: Config) -> Result<(), CliError> {
     Ok(())
 }
 
-/// What a person wants to know next.
+/// Further lines for a person at a terminal.
 fn welcome(app: &App, database: &str) -> String {
     let mut addr = app.addr();
     if addr.ip().is_unspecified() {

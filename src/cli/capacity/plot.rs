@@ -5,7 +5,7 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
-use super::{Measured, Wishes, costs};
+use super::{Arguments, Measured, costs};
 use crate::hashing::mcf::Cost;
 
 const SIZE: (u32, u32) = (1200, 420);
@@ -16,7 +16,7 @@ pub(super) fn write(
     path: &Path,
     measured: &[Measured],
     (best, cost): (Measured, Cost),
-    wishes: &Wishes,
+    arguments: &Arguments,
 ) -> Result<(), Box<dyn Error>> {
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
@@ -37,16 +37,16 @@ pub(super) fn write(
         SeriesLabelPosition::UpperLeft,
         ("ms, all lanes busy", |m| m.latency_ms(cost)),
     )?;
-    by_cost(&logins, best, wishes)?;
+    by_cost(&logins, best, arguments)?;
     root.present()?;
     Ok(())
 }
 
-/// Logins/s by cost, with a line at the rate that is wished for, and a mark at the cost that grants it.
+/// Logins/s by cost, with a line at the target rate, and a mark at the advised cost.
 fn by_cost(
     area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
     best: Measured,
-    wishes: &Wishes,
+    arguments: &Arguments,
 ) -> Result<(), Box<dyn Error>> {
     let points: Vec<_> = costs().map(|cost| (i32::from(cost.log_rounds()), best.hashes_per_second(cost))).collect();
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return Ok(()) };
@@ -55,20 +55,20 @@ fn by_cost(
         .margin(12)
         .x_label_area_size(30)
         .y_label_area_size(60)
-        .build_cartesian_2d(first.0..last.0, (last.1.min(wishes.rate()) / 2.0..first.1 * 2.0).log_scale())?;
+        .build_cartesian_2d(first.0..last.0, (last.1.min(arguments.rate()) / 2.0..first.1 * 2.0).log_scale())?;
     chart.configure_mesh().x_desc("cost").y_desc("logins/s").draw()?;
     let [mark, color] = COLORS;
     chart.draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)).point_size(3))?;
-    let target = [first.0, last.0].map(|cost| (cost, wishes.rate()));
+    let target = [first.0, last.0].map(|cost| (cost, arguments.rate()));
     chart
         .draw_series(LineSeries::new(target, mark.stroke_width(1)))?
-        .label(format!("{} logins/s wished", wishes.rate()))
+        .label(format!("{} logins/s wished", arguments.rate()))
         .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], mark.stroke_width(1)));
-    if let Some(cost) = wishes.best_cost(best) {
+    if let Some(cost) = arguments.best_cost(best) {
         let at = (i32::from(cost.log_rounds()), best.hashes_per_second(cost));
         chart
             .draw_series([Circle::new(at, 6, mark.stroke_width(2))])?
-            .label(format!("cost {} within {} ms", cost.log_rounds(), wishes.latency()))
+            .label(format!("cost {} within {} ms", cost.log_rounds(), arguments.latency()))
             .legend(move |(x, y)| Circle::new((x + 9, y), 5, mark.stroke_width(2)));
     }
     chart.configure_series_labels().position(SeriesLabelPosition::UpperRight).background_style(WHITE).draw()?;
