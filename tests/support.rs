@@ -1,6 +1,8 @@
-//! What the test binaries stand on: a PostgreSQL server, services in this process, programs in others, and clients for both.
+//! The common parts of the test binaries: a PostgreSQL server, services in this process, programs in others, and
+//! clients for both.
 //!
-//! Each binary includes it once. What only the fault tests or only the tests with foreign tools need is in their `harness`.
+//! Each binary includes it once. Parts that only the fault tests or only the tests with foreign tools need are in their
+//! `harness`.
 
 pub mod api;
 pub mod app;
@@ -30,15 +32,15 @@ pub const NAME: &str = "John Doe";
 pub const EMAIL: &str = "john.doe@example.com";
 pub const PASSWORD: &str = "SecurePass123";
 
-/// Nothing that a test waits for takes that long, on however slow a machine; what does is broken.
+/// Deadline of every wait in a test. On the slowest machine, no wait of a passing test takes that long.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The outcome of `future`, or a failed test where there is none: a test never hangs.
+/// Awaits `future`; fails the test after [`PATIENCE`], so that a test never hangs.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what}: nothing after {PATIENCE:?}"))
 }
 
-/// Waits until `condition` holds. The pause between two looks bounds the load, not the outcome.
+/// Waits until `condition` holds. The pause between two checks bounds the load, not the outcome.
 pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     soon(what, async {
         while !condition().await {
@@ -48,7 +50,7 @@ pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     .await;
 }
 
-/// Says that the test which calls this can't show anything here, and counts it: a line for each in `skipped` beside the build.
+/// Reports the calling test as skipped, and counts it: a line in the file `skipped` beside the build.
 pub fn skip(why: &str) {
     println!("skipped: {why}");
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target directory");

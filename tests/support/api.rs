@@ -36,7 +36,7 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Checks status, headers and the body's every key; gives the body.
+    /// Checks status and headers; returns the body.
     #[track_caller]
     pub fn expect_json(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{self:?}");
@@ -45,7 +45,7 @@ impl Answer {
         self.json()
     }
 
-    /// Checks a refusal in the service's envelope: status, headers, code and the body's every key; gives `details`.
+    /// Checks a refusal in the service's envelope: status, headers, code and the body's every key; returns `details`.
     #[track_caller]
     pub fn expect_refusal(&self, status: u16, code: &str) -> Vec<(String, String)> {
         let body = self.expect_json(status);
@@ -95,7 +95,7 @@ pub struct Api {
 
 impl Api {
     pub fn new(addr: SocketAddr) -> Self {
-        // What fails has failed: by itself the client would try again.
+        // By default the client would retry; a failure must stay visible.
         let client = Client::builder(TokioExecutor::new()).retry_canceled_requests(false).build_http();
         Self { addr, client }
     }
@@ -121,7 +121,7 @@ impl Api {
             .uri(format!("http://{}{path}", self.addr))
     }
 
-    /// Sends a request; an error is a connection that can't be had or that broke.
+    /// Sends a request. An error means that no connection could be made, or that it broke.
     pub async fn try_send(&self, request: Request<Full<Bytes>>) -> Result<Answer, hyper_util::client::legacy::Error> {
         soon("an answer", async {
             let (head, body) = self.client.request(request).await?.into_parts();
@@ -162,7 +162,7 @@ impl Api {
         self.send(request.body(Full::default()).unwrap()).await
     }
 
-    /// Registers the usual user; gives the `data` of the answer.
+    /// Registers the usual user; returns the `data` of the answer.
     pub async fn register_john(&self) -> Value {
         self.register(&john()).await.expect_json(201)["data"].clone()
     }
@@ -172,7 +172,7 @@ impl Api {
         self.register(&json!({"name": NAME, "email": email, "password": PASSWORD})).await
     }
 
-    /// Logs the usual user in; gives the token.
+    /// Logs the usual user in; returns the token.
     pub async fn token(&self) -> String {
         let body = self.login(EMAIL, PASSWORD).await.expect_json(200);
         body["data"]["token"].as_str().unwrap().to_owned()

@@ -20,19 +20,19 @@ impl TestApp {
         Self::with(&[]).await
     }
 
-    /// One with these keys over those of the tests.
+    /// A service with these keys over those of the tests.
     pub async fn with(overrides: &[(&str, &str)]) -> Self {
         Self::on(Arc::new(TestDatabase::migrated().await), overrides).await
     }
 
-    /// One on a database that there is already.
+    /// A service on an existing database.
     pub async fn on(db: Arc<TestDatabase>, overrides: &[(&str, &str)]) -> Self {
         let app = Self::try_start(&db, overrides).await.unwrap();
         let api = Api::new(app.addr());
         Self { app, db, api }
     }
 
-    /// The service as it starts, or why it doesn't.
+    /// Starts the service, or returns why it does not start.
     pub async fn try_start(db: &TestDatabase, overrides: &[(&str, &str)]) -> Result<App, AppError> {
         let url = db.url();
         let mut settings = vec![
@@ -54,7 +54,7 @@ impl TestApp {
             ("limits.handshake_burst", "1000000"),
         ];
         settings.extend_from_slice(overrides);
-        // On the heap: it would be part of every test's own future.
+        // Boxed: it would be part of every test's own future.
         soon("a start", Box::pin(App::start(Config::with(&settings).unwrap()))).await
     }
 

@@ -70,7 +70,7 @@ async fn start(data: &Path) -> Client {
     let template = Database::open(&config.database, data).await.unwrap();
     schema().run(&template.pool).await.unwrap();
     template.close().await;
-    // It runs until this process ends: its directory's cleaner stops it.
+    // It runs until this process ends; then the cleaner of its directory stops it.
     std::mem::forget(cluster);
     admin
 }
@@ -79,7 +79,7 @@ async fn obey(admin: &Client, mut orders: UnboundedReceiver<Order>) {
     while let Some(order) = orders.recv().await {
         match order {
             Order::Create { name, template, done } => {
-                // A connection that was just closed may still be seen in the template.
+                // PostgreSQL waits for connections to the template that are about to close.
                 admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await.unwrap();
                 let _ = done.send(());
             }
@@ -87,7 +87,7 @@ async fn obey(admin: &Client, mut orders: UnboundedReceiver<Order>) {
                 admin.batch_execute(&sql).await.unwrap();
                 let _ = done.send(());
             }
-            // The pools of services that a test left running are thrown out.
+            // `FORCE` closes the connections of services that a test left running.
             Order::Drop { name } => {
                 let _ = admin.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
             }
@@ -115,12 +115,12 @@ pub struct TestDatabase {
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl TestDatabase {
-    /// One with the service's schema.
+    /// A database with the service's schema.
     pub async fn migrated() -> Self {
         Self::of(TEMPLATE).await
     }
 
-    /// One without any table.
+    /// A database without tables.
     pub async fn empty() -> Self {
         Self::of(EMPTY).await
     }
@@ -158,7 +158,7 @@ impl TestDatabase {
         Arc::clone(client.insert(new))
     }
 
-    /// Throws every client out and lets none in, as an outage would, until [`Self::recover`].
+    /// Closes every connection and refuses new ones, as an outage would, until [`Self::recover`].
     pub async fn fail(&self) {
         let name = &self.name;
         self.order(format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).await;
@@ -169,9 +169,9 @@ impl TestDatabase {
         self.order(format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", self.name)).await;
     }
 
-    /// Throws every client out; all may come back at once.
+    /// Closes every connection; clients may reconnect at once.
     pub async fn interrupt(&self) {
-        // The tests' own connection is thrown out too.
+        // The test's own connection is closed, too.
         self.client.lock().await.take();
         let name = &self.name;
         self.order(format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")).await;

@@ -35,7 +35,7 @@ impl Home {
         path
     }
 
-    /// A program to run here, with nothing of this process's environment but where to find other programs.
+    /// A program to run here. Of this process's environment it gets only the paths of other programs.
     pub fn program(&self, args: &[&str]) -> Start {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rollcall"));
         command.args(args).current_dir(&self.0).env_clear();
@@ -147,7 +147,7 @@ pub struct Program {
     _remembered: Remembered,
 }
 
-/// How a program ended and what it said.
+/// The end of a program and its output.
 #[derive(Debug)]
 pub struct Exit {
     /// `None` where a signal ended it.
@@ -199,7 +199,7 @@ impl Program {
         assert!(seen, "{text:?} in {}", self.stdout.borrow().clone());
     }
 
-    /// Waits until it says that it listens.
+    /// Waits until it prints its address.
     pub async fn ready(mut self) -> Service {
         let said = soon("listening", self.stdout.wait_for(|text| text.contains('\n'))).await.is_ok();
         assert!(said, "it ended: {}", self.stderr());
@@ -216,7 +216,8 @@ impl Program {
 
     async fn ended(&mut self) -> Exit {
         let status = soon("an exit", self.exit.wait_for(Option::is_some)).await.unwrap().unwrap();
-        // Its children may hold the pipes open; what it said itself is in them by now, and read to the end without children.
+        // Its children may hold the pipes open. Its own output is in them by now, and is read to the end if there are
+        // no children.
         for output in [&mut self.stdout, &mut self.stderr] {
             soon("the end of the output", async { while output.changed().await.is_ok() {} }).await;
         }
@@ -238,7 +239,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Asks it to stop and waits until it has.
+    /// Sends SIGTERM and waits for its end.
     pub async fn stop(self) -> Exit {
         self.program.signal(Signal::TERM);
         self.program.exit().await

@@ -18,14 +18,14 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// A running one.
+    /// Starts a Redis.
     pub async fn start() -> Self {
         let mut redis = Self { dir: scratch::dir(), server: None };
         redis.run().await;
         redis
     }
 
-    /// One that speaks TLS at `localhost`, and its URL but for the password.
+    /// Starts a Redis that speaks TLS at `localhost`; returns it with its address.
     pub async fn with_tls(password: &str) -> (Self, String) {
         let mut redis = Self { dir: scratch::dir(), server: None };
         let cert = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -42,7 +42,7 @@ impl Redis {
         (redis, format!("localhost:{port}"))
     }
 
-    /// Whom clients must trust for TLS.
+    /// The certificate that clients must trust for TLS.
     pub fn certificate(&self) -> PathBuf {
         self.dir.join("server.pem")
     }
@@ -76,7 +76,7 @@ impl Redis {
         url(&self.socket())
     }
 
-    /// Its URL by TCP, as most have it, until the test ends.
+    /// A URL of it over TCP, which most deployments use, until the test ends.
     pub async fn tcp_url(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
@@ -102,7 +102,7 @@ impl Redis {
         }
     }
 
-    /// Stops it without closing anything.
+    /// Freezes it, without closing its connections.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
     }

@@ -1,4 +1,4 @@
-//! The one directory of this test process, and the child that removes it when the process is gone, for whatever reason.
+//! The directory of this test process, and the child that removes it when the process is gone for any reason.
 
 use std::fs::{self, Permissions};
 use std::net::{Ipv4Addr, TcpListener};
@@ -9,8 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 
-/// Reads until this process ends (a SIGKILL closes the pipe as well as an exit does), then ends the programs and the
-/// servers that it left and removes all they wrote.
+/// Reads until this process ends (a SIGKILL closes the pipe as well as an exit does), then ends its remaining programs
+/// and servers, and removes all their files.
 const CLEAN_UP: &str = r#"
 cat > /dev/null
 for program in "$1"/programs/*; do
@@ -49,14 +49,14 @@ static SCRATCH: LazyLock<Scratch> = LazyLock::new(|| {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        // Away from the terminal's Ctrl-C, which ends the tests and should not end the cleaning.
+        // Its own process group: Ctrl-C in a terminal ends the tests, and must not end the cleaner.
         .process_group(0)
         .spawn()
         .unwrap();
     Scratch { root, made: AtomicUsize::new(0), _cleaner: cleaner }
 });
 
-/// A new directory. What lies in its `data/postgres` is taken for a cluster, which is stopped in the end.
+/// A new directory. A cluster in its `data/postgres` is stopped at the end.
 pub fn dir() -> PathBuf {
     let dir = SCRATCH.root.join(SCRATCH.made.fetch_add(1, Ordering::Relaxed).to_string());
     fs::create_dir(&dir).unwrap();
@@ -85,9 +85,9 @@ pub fn postmaster(data: &Path) -> Option<rustix::process::Pid> {
     rustix::process::test_kill_process(pid).is_ok().then_some(pid)
 }
 
-/// A port that nobody listens on, below those that the system gives to outgoing connections: a client that keeps trying to
-/// reach a server that is down could otherwise be given the server's own port, and be connected with itself.
-#[allow(dead_code, reason = "for those who start servers that cannot pick a port themselves")]
+/// A free port, below those that the system gives to outgoing connections: a client that keeps trying to reach a
+/// stopped server could otherwise be given the server's own port, and connect to itself.
+#[allow(dead_code, reason = "for servers that cannot pick a port themselves")]
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Another process with these tests begins elsewhere.

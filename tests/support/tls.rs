@@ -22,7 +22,7 @@ use super::{scratch, soon};
 /// The name in every certificate of the tests.
 pub const HOST: &str = "localhost";
 
-/// Who vouches for the service's certificates.
+/// The authority of the service's certificates.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub certificate: CertificateDer<'static>,
@@ -41,7 +41,7 @@ impl Authority {
         Self::named("an authority of the tests")
     }
 
-    /// One that goes by this name.
+    /// An authority with this name.
     pub fn named(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -53,25 +53,25 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), certificate, pem }
     }
 
-    /// A certificate that holds now.
+    /// A certificate that is valid now.
     pub fn sign(&self) -> Signed {
         self.sign_key(&KeyPair::generate().unwrap())
     }
 
-    /// One for this key.
+    /// A certificate for this key.
     pub fn sign_key(&self, key: &KeyPair) -> Signed {
         let now = OffsetDateTime::now_utc();
         self.sign_for(key, &[HOST, "127.0.0.1"], now - Duration::hours(1), now + Duration::days(90))
     }
 
-    /// One for the server of this name alone.
+    /// A certificate only for the server of this name.
     #[allow(dead_code, reason = "for servers that clients know by a name")]
     pub fn vouch_for(&self, name: &str) -> Signed {
         let now = OffsetDateTime::now_utc();
         self.sign_for(&KeyPair::generate().unwrap(), &[name], now - Duration::hours(1), now + Duration::days(90))
     }
 
-    /// One that holds for this time.
+    /// A certificate that is valid for this time.
     pub fn sign_from_to(&self, from: OffsetDateTime, to: OffsetDateTime) -> Signed {
         self.sign_for(&KeyPair::generate().unwrap(), &[HOST, "127.0.0.1"], from, to)
     }
@@ -88,7 +88,7 @@ impl Authority {
         Signed { certificate: certificate.pem(), key: key.serialize_pem() }
     }
 
-    /// What a client that trusts this authority connects with.
+    /// The configuration of a client that trusts this authority.
     pub fn client(&self, alpn: &[&str]) -> ClientConfig {
         self.client_of(&[&TLS13, &TLS12], alpn)
     }
@@ -121,7 +121,7 @@ impl Signed {
     }
 }
 
-/// The two files that a service is given.
+/// The certificate's two files of a service.
 pub struct Files {
     pub certificate: PathBuf,
     pub key: PathBuf,
@@ -140,7 +140,7 @@ impl Files {
         fs::write(&self.key, &signed.key).unwrap();
     }
 
-    /// What tells a service in this process of them.
+    /// The configuration keys that name them.
     pub fn overrides(&self) -> [(&'static str, &str); 2] {
         [
             ("server.tls_cert_file", self.certificate.to_str().unwrap()),

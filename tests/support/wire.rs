@@ -26,17 +26,17 @@ impl Wire {
         Self::over(stream)
     }
 
-    /// One over a stream that is open already.
+    /// A connection over an open stream.
     pub fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
         Self { stream: Box::new(stream), received: Vec::new() }
     }
 
-    /// Sends `bytes`. A service that has closed by then is seen when its answer is read.
+    /// Sends `bytes`. If the service has closed the connection, the test sees that when it reads the answer.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = soon("room to write", self.stream.write_all(bytes.as_ref())).await;
     }
 
-    /// Says that nothing more comes; what the service says to that can be read.
+    /// Closes the sending side; answers can still be read.
     #[allow(dead_code, reason = "for requests that end too early")]
     pub async fn finish(&mut self) {
         soon("the end of what is sent", self.stream.shutdown()).await.unwrap();
@@ -74,7 +74,7 @@ impl Wire {
         Answer { status, headers, body }
     }
 
-    /// Reads to the end of the connection; gives what still came.
+    /// Reads to the end of the connection; returns the bytes that still came.
     pub async fn closed(mut self) -> Vec<u8> {
         while self.more().await {}
         self.received
