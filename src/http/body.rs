@@ -68,7 +68,7 @@ where
         return Err(BodyError::NotJsonType);
     }
     let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    timeout(patience, collect(body, declared.unwrap_or(0), max_bytes)).await.map_err(|_| BodyError::TooSlow)?
+    timeout(patience, collect(body, declared, max_bytes)).await.map_err(|_| BodyError::TooSlow)?
 }
 
 /// Parses a body that keeps the rules of all bodies. A type whose fields are [`Given`] takes every such body.
@@ -80,12 +80,12 @@ pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BodyError> {
     serde_json::from_slice(bytes).map_err(|_| BodyError::NotJson)
 }
 
-async fn collect<B>(mut body: B, declared: usize, max_bytes: usize) -> Result<Zeroizing<Vec<u8>>, BodyError>
+async fn collect<B>(mut body: B, declared: Option<usize>, max_bytes: usize) -> Result<Zeroizing<Vec<u8>>, BodyError>
 where
     B: Body + Unpin,
 {
-    // Room for the declared length at once: growing would leave copies of passwords behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(declared.clamp(1024, max_bytes)));
+    // Room for the whole body at once: growing would leave copies of passwords behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(declared.map_or(max_bytes, |declared| declared.min(max_bytes))));
     let mut received = 0_usize;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| BodyError::Incomplete)?.into_data() else { continue };
