@@ -2,7 +2,6 @@
 //! cluster.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -86,11 +85,7 @@ pub(super) fn keep(data_dir: &Path) -> Result<SecretString, SecretError> {
 fn make(mut file: File) -> io::Result<SecretString> {
     let mut random = Zeroizing::new([0_u8; SECRET_MIN_BYTES]);
     getrandom::fill(random.as_mut()).map_err(io::Error::other)?;
-    let mut text = Zeroizing::new(String::with_capacity(2 * SECRET_MIN_BYTES));
-    for byte in random.iter() {
-        // Writing to a String can't fail.
-        let _ = write!(text, "{byte:02x}");
-    }
+    let text = Zeroizing::new(hex::encode(random.as_slice()));
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     Ok(SecretString::from(text.as_str()))

@@ -1,6 +1,6 @@
 //! What stands for an email address or a client's network where it is counted or recorded, but need not be known.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use aws_lc_rs::hmac;
 
@@ -58,7 +58,7 @@ impl Pseudonyms {
     /// The same where text is wanted.
     #[must_use]
     pub fn source_text(&self, network: Network) -> String {
-        hex(&self.source(network))
+        hex::encode(self.source(network))
     }
 
     /// What a record says of an email.
@@ -77,7 +77,7 @@ impl Pseudonyms {
         match disclosure {
             Disclosure::Plain => Some(address.to_owned()),
             // 128 bits: no two of any number of addresses are ever the same.
-            Disclosure::Hashed => Some(hex(self.sign(kind, address).get(..16)?)),
+            Disclosure::Hashed => Some(hex::encode(self.sign(kind, address).get(..16)?)),
             Disclosure::Nothing => None,
         }
     }
@@ -93,14 +93,6 @@ impl Pseudonyms {
         }
         signed
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a String can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

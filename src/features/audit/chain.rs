@@ -112,7 +112,7 @@ impl Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex::encode(self.0))
     }
 }
 
@@ -142,13 +142,9 @@ impl FromStr for Head {
     fn from_str(text: &str) -> Result<Self, NotAHead> {
         let (sequence, hash) = text.trim().split_once(':').ok_or(NotAHead)?;
         let sequence = sequence.parse().ok().filter(|sequence| *sequence >= 0).ok_or(NotAHead)?;
-        let mut bytes = Vec::with_capacity(32);
-        for pair in hash.as_bytes().chunks(2) {
-            let is_hex = pair.len() == 2 && pair.iter().all(u8::is_ascii_hexdigit);
-            let digits = std::str::from_utf8(pair).ok().filter(|_| is_hex).ok_or(NotAHead)?;
-            bytes.push(u8::from_str_radix(digits, 16).map_err(|_| NotAHead)?);
-        }
-        Ok(Self { sequence, hash: Hash::from_bytes(&bytes).ok_or(NotAHead)? })
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(hash, &mut bytes).map_err(|_| NotAHead)?;
+        Ok(Self { sequence, hash: Hash(bytes) })
     }
 }
 

@@ -36,7 +36,8 @@ impl Store {
             hash.update(part.as_bytes());
             hash.update(&[0]);
         }
-        let name = hash.finish().as_ref().iter().take(8).fold(String::new(), |name, byte| format!("{name}{byte:02x}"));
+        let mut name = hex::encode(hash.finish());
+        name.truncate(16);
         self.dir.join(format!("{kind}-{name}"))
     }
 
