@@ -82,10 +82,27 @@ pub(super) fn keep(data_dir: &Path) -> Result<SecretString, SecretError> {
     kept.map_err(|cause| SecretError::File { path, cause })
 }
 
-fn make(mut file: File) -> io::Result<SecretString> {
+/// The secret as [`signing`] gives it, or one for this process alone where it would make one: nothing is written.
+///
+/// # Errors
+/// [`SecretError`].
+pub fn preview(config: &Config, is_private: bool) -> Result<SecretString, SecretError> {
+    let path = config.data_dir.join("jwt_secret");
+    if config.tokens.secret.is_some() || !is_private || path.exists() {
+        return signing(config, is_private);
+    }
+    let text = random().map_err(|cause| SecretError::File { path, cause })?;
+    Ok(SecretString::from(text.as_str()))
+}
+
+fn random() -> io::Result<Zeroizing<String>> {
     let mut random = Zeroizing::new([0_u8; SECRET_MIN_BYTES]);
     getrandom::fill(random.as_mut()).map_err(io::Error::other)?;
-    let text = Zeroizing::new(hex::encode(random.as_slice()));
+    Ok(Zeroizing::new(hex::encode(random.as_slice())))
+}
+
+fn make(mut file: File) -> io::Result<SecretString> {
+    let text = random()?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     Ok(SecretString::from(text.as_str()))

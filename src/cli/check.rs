@@ -84,7 +84,7 @@ async fn check_database(database: &Database) -> Result<String, DatabaseError> {
 
 /// The lines of all features.
 async fn check_features(config: &Config, database: &Database, registry: &Registry) -> Result<Vec<String>, CliError> {
-    let secret = secret::signing(config, database.is_private()).map_err(AppError::from)?;
+    let secret = secret::preview(config, database.is_private()).map_err(AppError::from)?;
     let outdated = matches!(schema().demand(&database.pool).await, Err(MigrationError::TooOld { .. }));
     let mut lines = Vec::new();
     for check in features::checks() {

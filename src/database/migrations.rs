@@ -211,7 +211,10 @@ impl Schema {
     /// Checks that all names are free that the due steps need: steps before a failed one would stay.
     async fn check_names(&self, client: &impl GenericClient, from: i32) -> Result<(), MigrationError> {
         for table in self.due(from).flat_map(|step| step.tables) {
-            if exists(client, table).await? {
+            // A table of another schema on the search path is shadowed, not taken.
+            let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class
+                WHERE relname = $1 AND relnamespace = current_schema()::regnamespace)";
+            if client.query_typed_one(sql, &[(table, Type::TEXT)]).await?.try_get(0)? {
                 return Err(MigrationError::NameTaken { table });
             }
         }

@@ -6,7 +6,8 @@
 //! end: on this replica it is woken, for other replicas it asks again.
 //!
 //! The attempts actor owns permits and turns. Ends gather in an inbox, logins in lines; both beside the actor, where
-//! its successor finds them.
+//! its successor finds them. An end that gets no statement within `database.timeout_ms` and a moment is dropped: its lease
+//! counts until it expires.
 
 pub mod api;
 pub mod handle;

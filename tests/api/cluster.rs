@@ -101,6 +101,12 @@ async fn check_makes_nothing() {
     assert_eq!(check.code, Some(0), "{check:?}");
     assert!(check.stdout.contains("serve makes a private cluster"), "{check:?}");
     assert!(!home.data().exists());
+    let service = home.serve().env("JWT_SECRET", SECRET).ready().await;
+    service.stop().await;
+    let check = home.serve().arg("check").run().await;
+    assert_eq!(check.code, Some(0), "{check:?}");
+    assert!(check.stdout.contains("keys: good"), "{check:?}");
+    assert!(!home.data().join("jwt_secret").exists(), "the secret is serve's to make");
 }
 
 #[tokio::test]

@@ -190,6 +190,17 @@ async fn a_table_of_a_name_that_is_needed_later_stops_the_first_step() {
 }
 
 #[tokio::test]
+async fn a_table_of_a_schema_further_on_takes_no_name() {
+    let db = TestDatabase::empty().await;
+    db.run("CREATE SCHEMA own; CREATE TABLE public.signing_keys (of_others INTEGER)").await;
+    let path = "EXECUTE format('ALTER DATABASE %I SET search_path = own, public', current_database())";
+    db.run(&format!("DO $$ BEGIN {path}; END $$")).await;
+    assert!(matches!(migrate(&db).await, Ok(Outcome::Migrated { from: 0 })));
+    let sql = "SELECT count(*) FROM pg_class WHERE relname = 'signing_keys'";
+    assert_eq!(db.value::<i64>(sql, &[]).await, 2);
+}
+
+#[tokio::test]
 async fn a_service_without_a_secret_changes_nothing() {
     let (home, db) = (Home::new(), TestDatabase::empty().await);
     home.serve_on(&db).without("JWT_SECRET").run().await.expect_failure(&["JWT_SECRET"]);

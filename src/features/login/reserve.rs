@@ -32,13 +32,17 @@ impl Gathering for Reserve {
 
     fn take(self: Arc<Self>, max: usize) -> Option<Run> {
         let lines = self.waiters.take(max);
-        (!lines.is_empty()).then(|| Box::pin(async move { self.reserve(lines).await }) as Run)
+        if lines.is_empty() {
+            return None;
+        }
+        // Before the task: a task that is dropped unpolled ends their turns, too.
+        let asking = Asking::new(&self.waiters, &lines);
+        Some(Box::pin(async move { self.reserve(lines, asking).await }))
     }
 }
 
 impl Reserve {
-    async fn reserve(&self, lines: Vec<(Key, Vec<Waiter>)>) {
-        let mut asking = Asking::new(&self.waiters, &lines);
+    async fn reserve(&self, lines: Vec<(Key, Vec<Waiter>)>, mut asking: Asking) {
         let requests: Vec<_> = lines.iter().map(|(key, waiters)| (*key, waiters.len())).collect();
         let asked_at = Instant::now();
         match self.counters.reserve(&requests).await {

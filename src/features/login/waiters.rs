@@ -159,7 +159,12 @@ impl Waiters {
         let now = Instant::now();
         self.change(|state| {
             for waiter in state.lines.sweep(now, |waiter| waiter.deadline <= now || waiter.reply.is_closed()) {
-                self.refuse(waiter, LATE, RETRY_AFTER_CROWD);
+                if waiter.has_waited {
+                    self.refuse(waiter, LATE, RETRY_AFTER_CROWD);
+                } else {
+                    // No statement has judged it: the actor or the database is away, and the client is not to blame.
+                    let _ = waiter.reply.send(Err(CallError::TimedOut.into()));
+                }
             }
             state.is_swept = !state.lines.is_empty();
             state.is_swept
@@ -188,5 +193,23 @@ impl Waiters {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actors::batcher::Plan;
+    use crate::telemetry::Registry;
+
+    #[tokio::test]
+    async fn a_login_that_no_statement_has_judged_is_not_told_that_it_came_too_often() {
+        let metrics = Arc::new(AttemptMetrics::register(&Registry::new().unwrap()).unwrap());
+        let notifier = Plan::new(1, Duration::from_secs(1)).group(1).notifier();
+        let waiters = Arc::new(Waiters::new(notifier, Arc::clone(&metrics)));
+        let key = Key { subject: [1; 32], source: [1; 16] };
+        let answer = waiters.lease(key, Duration::from_millis(1), Duration::from_mins(1)).await;
+        assert!(matches!(answer, Err(AttemptError::Call(CallError::TimedOut))), "{:?}", answer.err());
+        assert_eq!(metrics.refused.with_label_values(&[LATE]).get(), 0);
     }
 }
