@@ -3,37 +3,31 @@
 //! Most tokens come again and again. A ring remembers those that it has verified; they cost no signature check and no
 //! parsing. They are dropped with their ring.
 
-use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::mem;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use jsonwebtoken::get_current_timestamp;
+use quick_cache::sync::Cache;
 
 use super::claims::Claims;
 use super::handle::TokenError;
 use super::types::Principal;
 
-/// Tokens of one generation at most; both together take some 7 MB.
-const GENERATION_MAX: usize = 8 * 1024;
+/// Most tokens that are remembered; they take some 7 MB. Beyond it, the cache evicts those that are used least.
+const TOKENS_MAX: usize = 16 * 1024;
 /// How many bytes of a token are hashed.
 const HASHED: usize = 32;
 
 /// The claims of tokens that the keys of one ring have verified.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Verified {
     /// The hash has a random key, so that a client can't choose the tokens that its own is compared with.
     hashes: RandomState,
-    generations: RwLock<Generations>,
-}
-
-/// Keyed by the tokens' hashes. A token that is not used while a generation fills up is forgotten.
-#[derive(Debug, Default)]
-struct Generations {
-    young: HashMap<u64, Known>,
-    old: HashMap<u64, Known>,
+    /// By the tokens' hashes, not by the tokens: the cache compares keys byte by byte, and its time would tell how much of a
+    /// guess is right.
+    known: Cache<u64, Arc<Known>>,
 }
 
 struct Known {
@@ -57,10 +51,16 @@ impl Known {
     }
 }
 
+impl Default for Verified {
+    fn default() -> Self {
+        Self { hashes: RandomState::new(), known: Cache::new(TOKENS_MAX) }
+    }
+}
+
 impl Verified {
     /// The principal of `token`, if it was verified lately and has not expired.
     pub(super) fn find(&self, token: &str) -> Option<Principal> {
-        self.read().young.get(&self.hash(token))?.claims(token).map(Principal::from)
+        self.known.get(&self.hash(token))?.claims(token).map(Principal::from)
     }
 
     /// Hashes only the end, which is part of the signature: valid tokens differ there.
@@ -76,29 +76,13 @@ impl Verified {
         check: impl FnOnce() -> Result<Claims, TokenError>,
     ) -> Result<Claims, TokenError> {
         let hash = self.hash(token);
-        if let Some(claims) = self.read().young.get(&hash).and_then(|known| known.claims(token)) {
+        let known = self.known.get(&hash);
+        if let Some(claims) = known.as_ref().and_then(|known| known.claims(token)) {
             return Ok(claims.clone());
         }
-        let old = self.write().old.remove(&hash);
-        let claims = match old.as_ref().and_then(|known| known.claims(token)) {
-            Some(claims) => claims.clone(),
-            None => check()?,
-        };
-        let known = Known { token: token.into(), claims: claims.clone() };
-        let mut generations = self.write();
-        if generations.young.len() >= GENERATION_MAX {
-            generations.old = mem::take(&mut generations.young);
-        }
-        generations.young.insert(hash, known);
+        let claims = check()?;
+        self.known.insert(hash, Arc::new(Known { token: token.into(), claims: claims.clone() }));
         Ok(claims)
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, Generations> {
-        self.generations.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, Generations> {
-        self.generations.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -143,20 +127,33 @@ mod tests {
         let verified = Verified::default();
         let known = Known { token: "good".into(), claims: claims(i64::MAX) };
         let hash = verified.hash("bad");
-        verified.write().young.insert(hash, known);
+        verified.known.insert(hash, Arc::new(known));
         assert_eq!(verified.find("bad"), None);
         assert_eq!(verified.find_or("bad", refuse), Err(TokenError::Invalid));
     }
 
     #[test]
-    fn what_is_kept_is_bounded_and_the_unused_goes_first() {
+    fn what_is_kept_is_bounded_and_what_is_used_stays() {
         let verified = Verified::default();
-        for token in 0..5 * GENERATION_MAX {
+        for token in 0..5 * TOKENS_MAX {
             verified.find_or(&token.to_string(), || Ok(claims(i64::MAX))).unwrap();
             verified.find_or("used", || if token == 0 { Ok(claims(i64::MAX)) } else { refuse() }).unwrap();
         }
-        let kept = verified.read().young.len() + verified.read().old.len();
-        assert!(kept <= 2 * GENERATION_MAX);
-        assert_eq!(verified.find_or("0", refuse), Err(TokenError::Invalid));
+        assert!(verified.known.len() <= TOKENS_MAX);
+    }
+
+    #[test]
+    fn tokens_that_come_later_drive_out_those_that_come_no_more() {
+        let verified = Verified::default();
+        for token in 0..2 * TOKENS_MAX {
+            verified.find_or(&token.to_string(), || Ok(claims(i64::MAX))).unwrap();
+        }
+        let later: Vec<_> = (0..TOKENS_MAX / 4).map(|token| format!("later {token}")).collect();
+        for _ in 0..3 {
+            for token in &later {
+                verified.find_or(token, || Ok(claims(i64::MAX))).unwrap();
+            }
+        }
+        assert!(later.iter().all(|token| verified.find(token).is_some()));
     }
 }
