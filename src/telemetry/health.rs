@@ -1,8 +1,7 @@
 //! Which parts of the service are up, and how often one may die before the service is better started anew.
 //!
-//! A part is an actor, or a loop that the service cannot do without. A part that dies is started again by its owner: at once
-//! the first time, and after growing pauses while it dies again and again. Nobody else watches: what is not a part here may
-//! fail unseen.
+//! A part is an actor, or a loop that the service cannot do without. A part that dies is restarted by its owner: at once
+//! the first time, then after growing pauses. Only parts are watched.
 
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
@@ -16,16 +15,16 @@ use tokio::time::sleep;
 
 use super::{Counters, Registry, TelemetryError};
 
-/// The restart budget: deaths of one part within [`WINDOW`] that its restarts make good. With more, the service says that it
-/// is not alive, so that whatever runs it starts it anew.
+/// The restart budget: most deaths of one part within [`WINDOW`]. With more, `/livez` fails, so that the service manager
+/// restarts the service.
 const BUDGET: usize = 10;
 const WINDOW: Duration = Duration::from_mins(1);
-/// A part that lived for so long has done its work in between; its next restart is at once.
+/// A part that lived for so long is restarted at once when it dies.
 const HEALTHY_LIFE: Duration = Duration::from_millis(100);
 /// Pause before the second restart in a row; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
-/// With it, a part that dies at once dies more often within [`WINDOW`] than its budget allows, and who waits for it hears in time that
-/// it is away.
+/// Longest pause before a restart. It is short enough that a part that always dies at once exceeds its budget within [`WINDOW`],
+/// and that callers learn in time that the part is down.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Every part, by name.
@@ -39,7 +38,7 @@ pub struct Health {
 struct Record {
     is_down: bool,
     is_gone: bool,
-    /// The latest, oldest first: one more than the budget at most.
+    /// The latest deaths, oldest first; at most one more than the budget.
     deaths: VecDeque<Instant>,
 }
 
@@ -51,7 +50,7 @@ impl Record {
 }
 
 impl Health {
-    /// Knows no part yet; counts restarts by part.
+    /// A register without parts; restarts are counted by part.
     ///
     /// # Errors
     /// [`TelemetryError::Metrics`].
@@ -69,8 +68,8 @@ impl Health {
         Part { health: Arc::clone(self), name, started: None, pause: Duration::ZERO }
     }
 
-    /// Adds a part that is a loop. It is up from this call on: a service that says that it listens is ready, whenever its
-    /// loops are first polled.
+    /// Adds a part that is a loop. It is up from this call on, so that a service that listens is ready before its loops are
+    /// first polled.
     #[must_use]
     pub fn loop_part(self: &Arc<Self>, name: &'static str) -> Part {
         let mut part = self.part(name);
@@ -78,13 +77,13 @@ impl Health {
         part
     }
 
-    /// A part that is being restarted: the service should get no requests until it is back.
+    /// A part that is being restarted; the service should get no requests until it is up.
     #[must_use]
     pub fn down(&self) -> Option<&'static str> {
         self.parts().iter().find(|(_, record)| record.is_down).map(|(name, _)| *name)
     }
 
-    /// A part that dies more often than restarts make good, or that nobody starts again.
+    /// A part that has exceeded its restart budget, or that is not restarted.
     #[must_use]
     pub fn failing(&self) -> Option<&'static str> {
         let now = Instant::now();
@@ -96,14 +95,14 @@ impl Health {
     }
 }
 
-/// One part, held by what starts it again.
+/// One part, held by its owner, which restarts it.
 #[derive(Debug)]
 pub struct Part {
     health: Arc<Health>,
     name: &'static str,
     /// When it last started.
     started: Option<Instant>,
-    /// Before the restart after the next death.
+    /// Pause before the restart after the next death.
     pause: Duration,
 }
 
@@ -141,7 +140,7 @@ impl Part {
         pause
     }
 
-    /// Notes that it has gone and that nobody starts it again: the service is not alive without it.
+    /// Notes that it has ended and is not restarted: the service is not alive without it.
     pub fn is_gone(&mut self) {
         self.record(|record| {
             record.is_down = true;
@@ -149,11 +148,11 @@ impl Part {
         });
     }
 
-    /// Runs the loop that `start` makes, and starts it again whenever it panics. Returns when it ends by itself.
+    /// Runs the loop that `start` makes, and restarts it whenever it panics. Returns when the loop ends.
     pub async fn keep_running<F: Future<Output = ()>>(mut self, start: impl Fn() -> F) {
         loop {
             self.is_up();
-            // What a loop shares is behind locks and atomics, or its own and gone with it.
+            // Shared state of a loop is behind locks and atomics; its own state is dropped with it.
             let Err(panic) = AssertUnwindSafe(start()).catch_unwind().await else { return };
             let pause = self.has_died(words(&*panic));
             sleep(pause).await;
@@ -165,7 +164,7 @@ impl Part {
     }
 }
 
-/// What a panic says.
+/// The message of a panic.
 fn words(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without words")

@@ -144,7 +144,7 @@ impl Registry {
         text
     }
 
-    /// Names of all metrics that parts brought, those without a value yet too.
+    /// Names of all registered metrics, including those without a value.
     #[must_use]
     pub fn names(&self) -> BTreeSet<String> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -162,7 +162,7 @@ impl Registry {
     }
 }
 
-/// A level that is exported from its first value on: at 0 it would say that something failed which is not in use.
+/// A level that is exported from its first value on. Exported as 0, it would report a failure of something that is not in use.
 #[derive(Debug)]
 pub struct LateLevel {
     registry: Registry,
