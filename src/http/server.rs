@@ -2,7 +2,8 @@
 //!
 //! A connection's life alternates between two states. While requests come, hyper serves it. When none has come for
 //! `LOOK`, hyper's buffers and state (some 30 KB) are dropped and only the stream is kept, until its next byte. Ten
-//! thousand mostly silent clients then cost what their sockets cost.
+//! thousand mostly silent clients then cost what their sockets cost. hyper-util's `GracefulShutdown` would drain
+//! connections, too, but it hides them in a future that does not give the stream back.
 //!
 //! A stream is any `AsyncRead + AsyncWrite`: TCP, or TLS over it. A connection closes at once where its network has too
 //! many already.

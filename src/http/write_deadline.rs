@@ -1,4 +1,6 @@
 //! A deadline for clients that read slowly.
+//!
+//! tokio-io-timeout starts its time again with every byte taken, so that a client could read byte by byte for ever.
 
 use std::io;
 use std::pin::Pin;
