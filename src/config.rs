@@ -1,6 +1,6 @@
 //! Configuration: the only reader of configuration files and of the environment.
 //!
-//! Four layers, each over the one before: `config/rollcall.toml` (compiled in, and the list of the keys there are), the file
+//! Four layers, each over the one before: `config/rollcall.toml` (compiled in; it defines all keys), the file
 //! of `--config`, `ROLLCALL__SECTION__KEY` variables, and the five variables of the Python service. Variables also come
 //! from a `.env` file in the working directory, where the real environment does not set them.
 
@@ -36,7 +36,7 @@ pub use reference::reference;
 /// Shortest `tokens.secret` in bytes: the width of HS256's hash (RFC 7518, section 3.2).
 pub const SECRET_MIN_BYTES: usize = 32;
 
-/// Shortest `tokens.publish_s`: by then every replica has read the table of keys several times, on a slow database too.
+/// Shortest `tokens.publish_s`. In that time every replica reads the table of keys several times, even from a slow database.
 const PUBLISH_MIN_S: u64 = 15;
 
 /// Everything that an operator can set.
@@ -64,7 +64,7 @@ pub struct Config {
     pub of_dot_env: Vec<String>,
 }
 
-/// Of `server.max_connections`, the part that the redirect may have beside them: it says one line to each.
+/// The redirect may have this part of `server.max_connections` in addition; it sends one line to each connection.
 pub const REDIRECT_PART: usize = 8;
 
 /// `[server]`.
@@ -76,25 +76,25 @@ pub struct Server {
     pub port: u16,
     /// Connections open at once.
     pub max_connections: usize,
-    /// Of them from one network, while limits are in force.
+    /// Connections open at once from one network, while limits are in force.
     pub max_connections_per_address: usize,
     /// Requests being answered at once.
     pub max_in_flight: usize,
-    /// For a request's headers, and for idling between two requests.
+    /// Timeout for a request's headers, and for an idle connection between two requests.
     pub header_timeout: Duration,
-    /// For a request's body.
+    /// Timeout for a request's body.
     pub body_timeout: Duration,
-    /// For a client to take its share of an answer.
+    /// Timeout for a client to read 65,536 bytes of an answer, or its rest.
     pub write_timeout: Duration,
-    /// Request line and headers of one request.
+    /// Most bytes of the request line and headers of one request.
     pub header_max_bytes: usize,
-    /// A request's body.
+    /// Most bytes of a request's body.
     pub body_max_bytes: usize,
-    /// From the signal to stop until no connection is accepted any more.
+    /// Time from the signal to stop until the listener closes.
     pub drain_notice: Duration,
-    /// For accepted requests to finish when the service stops.
+    /// Timeout for accepted requests to finish when the service stops.
     pub drain_timeout: Duration,
-    /// Who may say for whom it passes requests on.
+    /// Proxies whose headers name the client.
     pub trusted_proxies: Vec<IpNet>,
     /// Whether the documents are served.
     pub docs: bool,
@@ -113,28 +113,28 @@ impl Server {
 /// `[tokens]`.
 #[derive(Debug, Clone)]
 pub struct Tokens {
-    /// HS256 key; `None` asks for a generated one, beside the private cluster only.
+    /// HS256 key; `None`: a generated one, which is possible only with the private cluster.
     pub secret: Option<SecretString>,
     /// Lifetime of a token.
     pub ttl: Duration,
-    /// Whether tokens of the HS256 key are good, and signed where there is no other key.
+    /// Whether the HS256 key verifies tokens, and signs them while there is no other key.
     pub accept_secret: bool,
-    /// What private keys in the database are encrypted under.
+    /// The keys that encrypt private keys in the database.
     pub encryption_keys: Option<EncryptionKeys>,
-    /// How long a key is published before it signs.
+    /// Time from the publication of a key until it signs.
     pub publish: Duration,
 }
 
 /// `[audit]`.
 #[derive(Debug, Clone)]
 pub struct Audit {
-    /// What an event tells of the email.
+    /// How an event records the email.
     pub emails: Disclosure,
-    /// What an event tells of the client's address.
+    /// How an event records the client's network.
     pub addresses: Disclosure,
-    /// From one look for events to seal to the next.
+    /// Interval of sealing.
     pub seal_every: Duration,
-    /// For how long refusals by a rate limit gather into one event.
+    /// How long rate-limit refusals gather into one event.
     pub limit_window: Duration,
 }
 
@@ -143,11 +143,11 @@ pub struct Audit {
 pub struct Telemetry {
     /// Where metrics and health are served; `None`: nowhere.
     pub admin_addr: Option<SocketAddr>,
-    /// Whether nobody asked for that address: then the service does without where it is taken.
+    /// Whether the address is the default. The service starts without the admin listener if a default address is taken.
     pub admin_is_default: bool,
     /// How a log line is written.
     pub log_format: LogFormat,
-    /// Which events are logged, in the syntax of tracing's `EnvFilter`; `None`: as suits the command.
+    /// Which events are logged, in the syntax of tracing's `EnvFilter`; `None`: the level depends on the command.
     pub log_filter: Option<String>,
 }
 
@@ -162,7 +162,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// What is wrong with the configuration, with the key, where its value came from, and the mend.
+/// A mistake in the configuration: the key, the origin of its value, and the remedy.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// A file that can't be read.
@@ -191,7 +191,7 @@ pub enum ConfigError {
         /// The key that may have been meant.
         hint: String,
     },
-    /// A variable that is one of ours but for its underscores.
+    /// A variable that differs from one of ours in its underscores only.
     #[error("unknown variable {origin}; did you mean {variable}? A section and its key are parted by two underscores")]
     UnknownVariable {
         /// Its name, and where it was given.
@@ -199,7 +199,7 @@ pub enum ConfigError {
         /// The name that was meant.
         variable: String,
     },
-    /// A value that its key can't have.
+    /// A value that its key does not accept.
     #[error("{key} ({origin}) {mend}")]
     Value {
         /// The key, as `section.key`.
@@ -247,7 +247,7 @@ impl Config {
 
     fn from_layers(layers: &Layers) -> Result<Self, ConfigError> {
         let (server, database) = (Server::read(layers)?, Database::read(layers)?);
-        // With a database elsewhere, nothing needs it but what is kept for an authority.
+        // With a configured database, only the certificate of an ACME authority needs the directory.
         let is_needed = database.url.is_none() || matches!(server.https.certificate, Some(https::Source::Acme(_)));
         Ok(Self {
             data_dir: match layers.path("data_dir")? {
@@ -271,8 +271,8 @@ impl Config {
     }
 }
 
-/// What the service manager made for the service. Else, for root, where system services keep theirs, since root's own home is
-/// closed to the user that PostgreSQL runs as; for others, below their home. Never a directory that all users share.
+/// The state directory of the service manager. Without one: for root `/var/lib`, because PostgreSQL's user cannot enter root's
+/// home; for other users a directory below their home. Never a directory that all users share.
 fn default_data_dir() -> Option<PathBuf> {
     let directory = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     // systemd separates several by colons.

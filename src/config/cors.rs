@@ -6,27 +6,27 @@ use super::ConfigError;
 use super::layers::Layers;
 use crate::domain::origin::Origin;
 
-/// A day: browsers keep the answer to a preflight no longer than that, most of them much shorter.
+/// A day. No browser keeps the answer to a preflight for longer; most keep it much shorter.
 const MAX_AGE_S: u64 = 86_400;
 const ORIGINS: &str = "cors.allowed_origins";
 
 /// `[cors]`.
 #[derive(Debug, Clone)]
 pub struct Cors {
-    /// Whose pages may read the answers.
+    /// The origins whose pages may read the answers.
     pub allowed: Origins,
     /// How long a browser may keep the answer to a preflight.
     pub max_age: Duration,
 }
 
-/// Whose pages may read the answers.
+/// The origins whose pages may read the answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origins {
-    /// Those of the service's own origin.
+    /// The service's own.
     Nobody,
-    /// Everybody's.
+    /// All.
     Anybody,
-    /// Those of these origins.
+    /// The listed ones.
     Listed(Vec<Origin>),
 }
 

@@ -1,4 +1,4 @@
-//! `[database]`: where PostgreSQL is, and how it is spoken with.
+//! `[database]`: the address of PostgreSQL, its connections and statements.
 
 mod url;
 
@@ -14,11 +14,11 @@ use url::ServerUrl;
 /// `[database]`.
 #[derive(Debug, Clone)]
 pub struct Database {
-    /// Where the server is; `None` stands for the private cluster.
+    /// The URL of the server; `None`: the private cluster.
     pub url: Option<SecretString>,
     /// How the server's certificate is checked.
     pub tls: Tls,
-    /// Certificates of the authorities that may vouch for the server; `None`: those that the system trusts.
+    /// Authorities that may sign the server's certificate; `None`: those that the system trusts.
     pub ca_file: Option<PathBuf>,
     /// Whether statements are prepared once per connection, or sent anew each time.
     pub statements: Statements,
@@ -34,18 +34,18 @@ pub struct Database {
     pub write_batches: usize,
     /// Rows of one statement at most.
     pub batch_max: usize,
-    /// For each address of the server, until it is known to be of use.
+    /// Timeout for each address of the server: to connect, log in and be checked.
     pub connect_timeout: Duration,
-    /// For one statement, its wait for a connection included.
+    /// Timeout for one statement, including its wait for a connection.
     pub timeout: Duration,
 }
 
 /// How the connection to the database is protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tls {
-    /// As `sslmode` in the URL says: encrypted without asking who answers, or not at all.
+    /// As `sslmode` in the URL says: encrypted without a check of the certificate, or not at all.
     Url,
-    /// Encrypted, and only with a server whose certificate is vouched for and names the host.
+    /// Encrypted, with a certificate from a trusted authority that names the host.
     VerifyFull,
 }
 
@@ -61,7 +61,7 @@ pub enum Statements {
 /// How the statements of a connection are planned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plans {
-    /// Once, for whatever values come.
+    /// Once, for all values.
     Generic,
     /// As the server decides.
     Auto,

@@ -1,24 +1,24 @@
-//! `.env` files, read as python-dotenv reads them: whoever takes over from the Python service keeps his file.
+//! `.env` files, read as python-dotenv reads them, so that an operator of the Python service can keep the file.
 //!
 //! A value is quoted singly, doubly or not at all. Only `${NAME}` and `${NAME:-default}` are replaced, a `$` alone stands for
-//! itself. A line that is none is left out, and its number told.
+//! itself. A line out of syntax is skipped and its number reported.
 
 use std::collections::BTreeMap;
 
-/// What a file says.
+/// The content of a file.
 #[derive(Debug, Default)]
 pub(super) struct DotEnv {
     /// Values by name. A name without `=` has none.
     pub(super) values: BTreeMap<String, Option<String>>,
-    /// Numbers of the lines that begin what is out of syntax.
+    /// Numbers of the lines at which broken statements begin.
     pub(super) broken: Vec<usize>,
 }
 
-/// Reads `text`. In `${NAME}`, what `outside` knows of a name wins over what the file has set before.
+/// Reads `text`. In `${NAME}`, a value from `outside` goes over one that the file has set before.
 pub(super) fn read(text: &str, outside: impl Fn(&str) -> Option<String>) -> DotEnv {
     // As Python opens text files.
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
-    // A mark of some editors before the first name.
+    // Some editors put a byte order mark before the first name.
     let mut reader = Reader { text: text.strip_prefix('\u{feff}').unwrap_or(&text), at: 0 };
     let mut read = DotEnv::default();
     loop {
@@ -41,7 +41,7 @@ pub(super) fn read(text: &str, outside: impl Fn(&str) -> Option<String>) -> DotE
     }
 }
 
-/// `None` where nobody has heard of `name`; a name that the file has without a value is an empty one.
+/// The value of `name`; `None` if neither knows it. A name without a value in the file is empty.
 fn known(read: &DotEnv, outside: impl Fn(&str) -> Option<String>, name: &str) -> Option<String> {
     outside(name).or_else(|| read.values.get(name).map(|value| value.clone().unwrap_or_default()))
 }
@@ -62,7 +62,7 @@ impl<'a> Reader<'a> {
         self.text.get(self.at..).unwrap_or_default()
     }
 
-    /// Passes what `is_skipped`; gives it.
+    /// Moves past all characters that `is_skipped` accepts, and returns them.
     fn skip(&mut self, is_skipped: impl Fn(char) -> bool) -> &'a str {
         let rest = self.rest();
         let end = rest.find(|c| !is_skipped(c)).unwrap_or(rest.len());
@@ -105,7 +105,7 @@ impl<'a> Reader<'a> {
         (self.take("\n") || self.rest().is_empty()).then_some(Binding { name, value })
     }
 
-    /// The word that shells want before a name; without white space behind it, it is a name itself.
+    /// Skips the word `export` before a name. Without white space behind it, it is a name itself.
     fn export(&mut self) {
         let before = self.at;
         if !self.take("export") || self.skip(is_blank).is_empty() {

@@ -1,4 +1,4 @@
-//! What `[server]` says of HTTPS: whose certificate is shown, and what else follows from having one.
+//! The keys of `[server]` for HTTPS: the certificate, the redirect and HSTS.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::ConfigError;
 use super::layers::Layers;
 
-/// Longest memory that browsers are asked for, in seconds: two years, which is what they are commonly asked for.
+/// Longest `max-age` of HSTS in seconds: two years, the usual value.
 const HSTS_MAX_AGE_S: u64 = 63_072_000;
 
 /// HTTPS.
@@ -15,15 +15,15 @@ const HSTS_MAX_AGE_S: u64 = 63_072_000;
 pub struct Https {
     /// Where the certificate comes from; `None`: plain HTTP.
     pub certificate: Option<Source>,
-    /// How often the certificate's files are looked at.
+    /// Interval of checks whether the certificate's files have changed.
     pub watch: Duration,
-    /// For a client to get through its handshake.
+    /// Timeout for a TLS handshake.
     pub handshake_timeout: Duration,
-    /// How long browsers are asked to come by HTTPS only; `None`: they are not asked.
+    /// The `max-age` of HSTS; `None`: the header is not sent.
     pub hsts_max_age: Option<Duration>,
-    /// Where plain HTTP is answered with the way to HTTPS; `None`: nowhere.
+    /// Address of the listener that redirects plain HTTP to HTTPS; `None`: there is none.
     pub redirect_addr: Option<SocketAddr>,
-    /// The port that clients reach HTTPS at; `None`: the one that is listened on.
+    /// The HTTPS port that clients use; `None`: the port of the listener.
     pub redirect_port: Option<u16>,
 }
 
@@ -39,13 +39,13 @@ pub enum Source {
 /// A certificate and its key in PEM form.
 #[derive(Debug, Clone)]
 pub struct Files {
-    /// The certificate, and those that vouch for it.
+    /// The certificate and its chain.
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
 }
 
-/// How certificates are had from an authority.
+/// How certificates are ordered from an ACME authority.
 #[derive(Debug, Clone)]
 pub struct Acme {
     /// Names to certify.
@@ -54,13 +54,13 @@ pub struct Acme {
     pub contact: Option<String>,
     /// The authority's directory.
     pub directory_url: String,
-    /// Who vouches for the authority's own server; `None`: those that the system trusts.
+    /// Authorities that may sign the certificate of the ACME server; `None`: those that the system trusts.
     pub ca_file: Option<PathBuf>,
-    /// How the authority sees that the names are ours.
+    /// How the names are validated.
     pub challenge: Challenge,
 }
 
-/// How an authority sees that a name is ours.
+/// How an ACME authority validates a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Challenge {
     /// By a handshake on port 443 (RFC 8737).

@@ -1,4 +1,7 @@
-//! The layers of configuration, merged: each key's value with where it came from.
+//! The layers of configuration, merged: each key's value and its origin.
+//!
+//! The config crate does not keep two promises: its type errors quote the value, which may be a secret, and its error for an
+//! unknown key names no origin.
 
 mod values;
 
@@ -11,7 +14,7 @@ use toml::{Table, Value};
 
 use super::{ConfigError, DEFAULTS, dotenv};
 
-/// The variables of the Python service and the keys they set. `DEBUG` is apart: it is a switch, not a value.
+/// The variables of the Python service and the keys they set, except `DEBUG`, which is a switch and no value.
 pub(super) const SEED_VARIABLES: [(&str, &str); 4] = [
     ("DATABASE_URL", "database.url"),
     ("JWT_SECRET", "tokens.secret"),
@@ -21,14 +24,14 @@ pub(super) const SEED_VARIABLES: [(&str, &str); 4] = [
 /// What `DEBUG` sets, and to what.
 pub(super) const DEBUG_KEY: &str = "telemetry.log_filter";
 pub(super) const DEBUG_FILTER: &str = "rollcall=debug,info";
-/// The origin of what nobody set.
+/// The origin of a value that no layer sets.
 const DEFAULT: &str = "the default";
 const PREFIX: &str = "ROLLCALL__";
 
 /// Read from the working directory, as the Python service does.
 const DOT_ENV: &str = ".env";
 
-/// Values by `section.key`, each with its origin. The defaults name every key there is and give its type.
+/// Values by `section.key`, each with its origin. The defaults define all keys and their types.
 pub(super) struct Layers {
     values: BTreeMap<String, (Value, String)>,
     /// What each key accepts, in words, once its value has been read.
@@ -127,12 +130,12 @@ impl Layers {
         ours.map(|(key, _)| key.clone()).collect()
     }
 
-    /// Whether nobody set `key`.
+    /// Whether no layer sets `key`.
     pub(super) fn is_default(&self, key: &str) -> bool {
         self.values.get(key).is_some_and(|(_, origin)| origin == DEFAULT)
     }
 
-    /// An error about the value at `key`, which `mend` says how to put right. It shows no value: one may be a secret.
+    /// An error about the value at `key`; `mend` is the remedy. It does not show the value, which may be a secret.
     pub(super) fn refuse(&self, key: &str, mend: String) -> ConfigError {
         let origin = self.values.get(key).map_or_else(|| "not set".to_owned(), |(_, origin)| format!("from {origin}"));
         ConfigError::Value { key: key.to_owned(), origin, mend }
@@ -168,14 +171,14 @@ fn flatten(table: Table) -> Vec<(String, Value)> {
     flat
 }
 
-/// The variables of `.env` and of the environment over them, each with its origin. One that is not UTF-8 can't be ours.
+/// The variables of `.env` and of the environment over them, each with its origin. Variables that are not UTF-8 are skipped.
 fn variables() -> Result<BTreeMap<String, (String, String)>, ConfigError> {
     let mut variables = BTreeMap::new();
     match std::fs::read_to_string(DOT_ENV) {
         Ok(text) => {
             let file = dotenv::read(&text, |name| std::env::var(name).ok());
             for line in file.broken {
-                // There is no log yet, and what python-dotenv goes on after must not stop the service.
+                // There is no log yet. python-dotenv skips such a line too, so it must not stop the service.
                 eprintln!("rollcall: {DOT_ENV} line {line} is out of syntax and left out");
             }
             for (name, value) in file.values {
@@ -185,7 +188,7 @@ fn variables() -> Result<BTreeMap<String, (String, String)>, ConfigError> {
                 }
             }
         }
-        // A directory of that name is a virtual environment of Python, which does not read it either.
+        // A directory of that name is a virtual environment of Python; the Python service does not read it either.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => {}
         Err(cause) => return Err(ConfigError::Unreadable { path: DOT_ENV.into(), cause }),
     }
@@ -197,15 +200,15 @@ fn variables() -> Result<BTreeMap<String, (String, String)>, ConfigError> {
     Ok(variables)
 }
 
-/// A variable of one underscore too few, if that is what it is: `ROLLCALL_DATA_DIR`. Others may begin like ours, such as those
-/// that Kubernetes sets for a service of this name, whose ports (`ROLLCALL_SERVER_PORT`) are URLs.
+/// The key that a variable with too few underscores means, such as `ROLLCALL_DATA_DIR`; `None` for any other variable. Kubernetes
+/// sets variables of the same prefix for a service of this name (`ROLLCALL_SERVER_PORT`); their values are URLs.
 fn intended<'a>(name: &str, mut keys: impl Iterator<Item = &'a String>) -> Option<&'a str> {
     let flat = |text: &str| text.to_ascii_lowercase().replace(['.', '_'], "");
     let rest = flat(name.strip_prefix("ROLLCALL_")?);
     keys.find(|key| flat(key) == rest).map(String::as_str)
 }
 
-/// The key that is most like `key`, if one is like it at all.
+/// The key that is most similar to `key`; `None` if none is similar.
 fn nearest<'a>(key: &str, keys: impl Iterator<Item = &'a String>) -> Option<&'a str> {
     let likeness = |known: &&String| strsim::jaro_winkler(key, known);
     let nearest = keys.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;

@@ -1,4 +1,4 @@
-//! `[limits]`: lockouts and rate limits, and the proxies that may say whom they count for.
+//! `[limits]`: lockouts and rate limits, and the proxies whose headers name the client.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -27,11 +27,11 @@ pub struct Limits {
     pub lock_after: i32,
     /// Failed logins to one account from any network that lock it to those it has not logged in from lately.
     pub account_lock_after: i32,
-    /// Failed logins to one account from one network, from which on it has to pause.
+    /// Failed logins to one account from one network after which further ones have to pause.
     pub delay_after: i32,
     /// How long a lock lasts.
     pub lock: Duration,
-    /// After this long without another one, failures are forgotten.
+    /// Failures are forgotten after this time without another one.
     pub forget: Duration,
     /// Counters kept at most.
     pub attempts_max: i64,
@@ -48,18 +48,18 @@ pub struct Rates {
     pub handshake: Option<Rate>,
     /// Networks that are counted one by one, of each kind of request.
     pub keys_max: usize,
-    /// Where replicas count together.
+    /// The Redis server in which replicas share their counts.
     pub redis_url: Option<SecretString>,
-    /// For Redis to answer.
+    /// Timeout for an answer of Redis.
     pub redis_timeout: Duration,
 }
 
 /// A token bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// In which it gains one token.
+    /// Time in which it gains one token.
     pub period: Duration,
-    /// Tokens that it holds.
+    /// Most tokens that it holds.
     pub burst: NonZeroU32,
 }
 

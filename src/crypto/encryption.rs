@@ -1,4 +1,4 @@
-//! Private keys at rest: AES-256-GCM under a key that only the environment knows.
+//! Encryption of private keys at rest: AES-256-GCM under a key that is not in the database.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// What the configured key is: as many bytes as AES-256 has.
+/// Bytes of the configured key: the key size of AES-256.
 const KEY_BYTES: usize = 32;
-/// Ties the derived key to its one use, so that the configured one may have others.
+/// Binds the derived key to this use, so that the configured key can serve other uses too.
 const PURPOSE: &[u8] = b"rollcall signing keys, version 1";
 
-/// The configured key is no key.
+/// The configured text is no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("must be {KEY_BYTES} bytes, as hex or base64; make one with `openssl rand -hex {KEY_BYTES}`")]
 pub struct MalformedKey;
@@ -72,7 +72,7 @@ impl EncryptionKey {
         Ok([nonce.as_slice(), &text, tag.as_ref()].concat())
     }
 
-    /// Decrypts what [`EncryptionKey::seal`] made for `owner`.
+    /// Decrypts a ciphertext that [`EncryptionKey::seal`] made for the same `owner`.
     ///
     /// # Errors
     /// [`EncryptionError::Unreadable`].
@@ -87,17 +87,17 @@ impl EncryptionKey {
     }
 }
 
-/// What private keys are encrypted under: one key, and while it is being changed the one before, too.
+/// The keys of private keys at rest: the current one and, while it is being changed, the previous one.
 #[derive(Debug, Clone)]
 pub struct EncryptionKeys {
-    /// What is encrypted is encrypted under this one.
+    /// Encrypts and decrypts.
     pub current: EncryptionKey,
-    /// What this one opens is read as well.
+    /// Only decrypts.
     pub previous: Option<EncryptionKey>,
 }
 
 impl EncryptionKeys {
-    /// Each of them, in the order to try them in.
+    /// The keys in the order in which to try them.
     pub fn each(&self) -> impl Iterator<Item = &EncryptionKey> {
         [&self.current].into_iter().chain(&self.previous)
     }

@@ -1,4 +1,4 @@
-//! What stands for an email address or a client's network where it is counted or recorded, but need not be known.
+//! Pseudonyms of email addresses and client networks, for counters and records that do not need the address itself.
 
 use std::fmt;
 
@@ -6,18 +6,18 @@ use aws_lc_rs::hmac;
 
 use crate::domain::network::Network;
 
-/// How much of an address a record tells.
+/// How a record shows an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disclosure {
     /// The address itself.
     Plain,
-    /// A keyed hash of it: equal addresses are seen to be equal, and nobody without the key can guess them.
+    /// A keyed hash of it. Equal addresses have equal hashes; without the key, guesses cannot be checked.
     Hashed,
     /// Nothing.
     Nothing,
 }
 
-/// Makes pseudonyms, alike on every replica that has the same secret.
+/// Makes pseudonyms. Replicas with the same secret make the same ones.
 pub struct Pseudonyms {
     key: hmac::Key,
     emails: Disclosure,
@@ -31,43 +31,43 @@ impl fmt::Debug for Pseudonyms {
 }
 
 impl Pseudonyms {
-    /// Derives the key from `secret`, so that one who learns the pseudonyms' key can't sign tokens with it.
+    /// Derives the key from `secret`, so that a leak of the pseudonyms' key does not allow to sign tokens.
     #[must_use]
     pub fn new(secret: &[u8], emails: Disclosure, networks: Disclosure) -> Self {
         let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), b"rollcall pseudonyms, version 1");
         Self { key: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()), emails, networks }
     }
 
-    /// What an email is counted under, whether or not anybody has it: addresses that differ in case only are one.
+    /// The counter key of an email, registered or not. Addresses that differ in case only have the same.
     #[must_use]
     pub fn subject(&self, email: &str) -> [u8; 32] {
         self.sign("email", &email.to_lowercase())
     }
 
-    /// What a network is counted under.
+    /// The counter key of a network.
     #[must_use]
     pub fn source(&self, network: Network) -> [u8; 16] {
         let mut source = [0; 16];
-        // 128 bits, as below: more would be stored for nothing.
+        // 128 bits exclude collisions, as in `disclose`.
         for (byte, from) in source.iter_mut().zip(self.sign("source", &network.to_string())) {
             *byte = from;
         }
         source
     }
 
-    /// The same where text is wanted.
+    /// [`Pseudonyms::source`] as hexadecimal text.
     #[must_use]
     pub fn source_text(&self, network: Network) -> String {
         hex::encode(self.source(network))
     }
 
-    /// What a record says of an email.
+    /// An email as records show it.
     #[must_use]
     pub fn email(&self, email: &str) -> Option<String> {
         self.disclose(self.emails, "email", &email.to_lowercase())
     }
 
-    /// What a record says of a network.
+    /// A network as records show it.
     #[must_use]
     pub fn network(&self, network: Network) -> Option<String> {
         self.disclose(self.networks, "network", &network.to_string())
@@ -76,7 +76,7 @@ impl Pseudonyms {
     fn disclose(&self, disclosure: Disclosure, kind: &str, address: &str) -> Option<String> {
         match disclosure {
             Disclosure::Plain => Some(address.to_owned()),
-            // 128 bits: no two of any number of addresses are ever the same.
+            // With 128 bits, collisions do not occur in practice.
             Disclosure::Hashed => Some(hex::encode(self.sign(kind, address).get(..16)?)),
             Disclosure::Nothing => None,
         }

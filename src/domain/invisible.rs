@@ -1,8 +1,8 @@
-//! Characters that are not seen: separators of lines, formats that show nothing, and the letters and symbols that are blank
+//! Invisible characters: separators of lines, formats that show nothing, and the letters and symbols that are blank
 //! (Unicode 16, `DerivedCoreProperties.txt`, `Default_Ignorable_Code_Point`, and a few more). Formats that are signs of their own, as
 //! Arabic has them, are none.
 
-/// Whether `c` shows nothing of its own.
+/// Whether `c` is invisible.
 #[must_use]
 pub fn is_invisible(c: char) -> bool {
     matches!(c,

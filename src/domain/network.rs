@@ -1,10 +1,10 @@
-//! Where a request comes from, as far as limits care.
+//! Client networks, the unit that limits count.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A client's network: an IPv4 address, or the /64 that an IPv6 client may choose its addresses from. Its `Debug` does not
-/// tell it: addresses of clients are not logged.
+/// show it, because addresses of clients are not logged.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Network(IpAddr);
 
@@ -23,7 +23,7 @@ impl Network {
         }
     }
 
-    /// The /56 and the /48 that an IPv6 network lies in: what sites are given, and so what one client may own.
+    /// The /56 and the /48 of an IPv6 network. Providers assign them to sites, so one client may own a whole one.
     #[must_use]
     pub fn around(self) -> Option<[Self; 2]> {
         match self.0 {
@@ -33,12 +33,12 @@ impl Network {
     }
 }
 
-/// What an account knows of a network that somebody logs in from.
+/// Whether an account knows the network of a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// It has logged in from there lately.
+    /// The account has logged in from there lately.
     Known,
-    /// It has not, as far as is known.
+    /// No recent login from there is recorded.
     Stranger,
 }
 

@@ -1,4 +1,4 @@
-//! Instants as clients and logs have them.
+//! Instants as text, for clients and logs.
 
 use time::{OffsetDateTime, UtcOffset};
 
@@ -8,7 +8,7 @@ pub fn rfc3339_millis(instant: OffsetDateTime) -> String {
     rfc3339(instant, &digits::<3>(instant.millisecond().into()))
 }
 
-/// The same with microseconds.
+/// Writes `instant` as [`rfc3339_millis`] does, with microseconds.
 #[must_use]
 pub fn rfc3339_micros(instant: OffsetDateTime) -> String {
     rfc3339(instant, &digits::<6>(instant.microsecond()))

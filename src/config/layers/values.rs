@@ -14,7 +14,7 @@ use crate::config::ConfigError;
 
 /// Longest timeout in milliseconds: a day.
 const MILLIS_MAX: u64 = 86_400_000;
-/// What an address that is optional is set to where there is none.
+/// The value of an optional address that is not used.
 const OFF: &str = "off";
 /// The units that the names of keys end in.
 const UNITS: [(&str, &str); 3] = [("_ms", "milliseconds"), ("_s", "seconds"), ("_bytes", "bytes")];
@@ -50,7 +50,7 @@ impl Layers {
         }
     }
 
-    /// What the word at `key` stands for; `choices` are all words that it may be.
+    /// The choice that the word at `key` names; `choices` lists all words.
     pub(in crate::config) fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Result<T, ConfigError> {
         let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
         self.record(key, format!("`{}`", words.join("`, `")));
