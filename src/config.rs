@@ -36,7 +36,8 @@ pub use reference::reference;
 /// Shortest `tokens.secret` in bytes: the width of HS256's hash (RFC 7518, section 3.2).
 pub const SECRET_MIN_BYTES: usize = 32;
 
-/// Shortest `tokens.publish_s`. In that time every replica reads the table of keys several times, even from a slow database.
+/// Shortest `tokens.publish_s`. In that time every replica reads the table of keys several times, even from a slow
+/// database.
 const PUBLISH_MIN_S: u64 = 15;
 
 /// Everything that an operator can set.
@@ -271,8 +272,8 @@ impl Config {
     }
 }
 
-/// The state directory of the service manager. Without one: for root `/var/lib`, because PostgreSQL's user cannot enter root's
-/// home; for other users a directory below their home. Never a directory that all users share.
+/// The state directory of the service manager. Without one: for root `/var/lib`, because PostgreSQL's user cannot enter
+/// root's home; for other users a directory below their home. Never a directory that all users share.
 fn default_data_dir() -> Option<PathBuf> {
     let directory = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     // systemd separates several by colons.

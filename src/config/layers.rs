@@ -1,7 +1,7 @@
 //! The layers of configuration, merged: each key's value and its origin.
 //!
-//! The config crate does not keep two promises: its type errors quote the value, which may be a secret, and its error for an
-//! unknown key names no origin.
+//! The config crate does not keep two promises: its type errors quote the value, which may be a secret, and its error
+//! for an unknown key names no origin.
 
 mod values;
 
@@ -171,7 +171,8 @@ fn flatten(table: Table) -> Vec<(String, Value)> {
     flat
 }
 
-/// The variables of `.env` and of the environment over them, each with its origin. Variables that are not UTF-8 are skipped.
+/// The variables of `.env` and of the environment over them, each with its origin. Variables that are not UTF-8 are
+/// skipped.
 fn variables() -> Result<BTreeMap<String, (String, String)>, ConfigError> {
     let mut variables = BTreeMap::new();
     match std::fs::read_to_string(DOT_ENV) {
@@ -200,8 +201,9 @@ fn variables() -> Result<BTreeMap<String, (String, String)>, ConfigError> {
     Ok(variables)
 }
 
-/// The key that a variable with too few underscores means, such as `ROLLCALL_DATA_DIR`; `None` for any other variable. Kubernetes
-/// sets variables of the same prefix for a service of this name (`ROLLCALL_SERVER_PORT`); their values are URLs.
+/// The key that a variable with too few underscores means, such as `ROLLCALL_DATA_DIR`; `None` for any other variable.
+/// Kubernetes sets variables of the same prefix for a service of this name (`ROLLCALL_SERVER_PORT`); their values are
+/// URLs.
 fn intended<'a>(name: &str, mut keys: impl Iterator<Item = &'a String>) -> Option<&'a str> {
     let flat = |text: &str| text.to_ascii_lowercase().replace(['.', '_'], "");
     let rest = flat(name.strip_prefix("ROLLCALL_")?);

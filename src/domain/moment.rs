@@ -7,8 +7,8 @@ use time::OffsetDateTime;
 /// Nanoseconds from the Unix epoch to PostgreSQL's.
 const EPOCH: i128 = 946_684_800_000_000_000;
 
-/// A time as PostgreSQL keeps it: microseconds since 2000-01-01T00:00:00Z. It holds every value of a row, including those
-/// outside the range of the time crate.
+/// A time as PostgreSQL keeps it: microseconds since 2000-01-01T00:00:00Z. It holds every value of a row, including
+/// those outside the range of the time crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub i64);
 

@@ -1,7 +1,7 @@
 //! Web origins, as browsers name them (RFC 6454, section 6.2).
 //!
-//! The url crate is no replacement: it takes `*` as a host, knows no origin of schemes such as `capacitor`, and silently
-//! rewrites what has to be refused with its reason.
+//! The url crate is no replacement: it takes `*` as a host, knows no origin of schemes such as `capacitor`, and
+//! silently rewrites what has to be refused with its reason.
 
 use std::fmt;
 use std::net::Ipv6Addr;

@@ -1,7 +1,7 @@
 //! Which parts of the service are up, and how often one may die before the service is better started anew.
 //!
-//! A part is an actor, or a loop that the service cannot do without. A part that dies is restarted by its owner: at once
-//! the first time, then after growing pauses. Only parts are watched.
+//! A part is an actor, or a loop that the service cannot do without. A part that dies is restarted by its owner: at
+//! once the first time, then after growing pauses. Only parts are watched.
 
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
@@ -15,16 +15,16 @@ use tokio::time::sleep;
 
 use super::{Counters, Registry, TelemetryError};
 
-/// The restart budget: most deaths of one part within [`WINDOW`]. With more, `/livez` fails, so that the service manager
-/// restarts the service.
+/// The restart budget: most deaths of one part within [`WINDOW`]. With more, `/livez` fails, so that the service
+/// manager restarts the service.
 const BUDGET: usize = 10;
 const WINDOW: Duration = Duration::from_mins(1);
 /// A part that lived for so long is restarted at once when it dies.
 const HEALTHY_LIFE: Duration = Duration::from_millis(100);
 /// Pause before the second restart in a row; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
-/// Longest pause before a restart. It is short enough that a part that always dies at once exceeds its budget within [`WINDOW`],
-/// and that callers learn in time that the part is down.
+/// Longest pause before a restart. It is short enough that a part that always dies at once exceeds its budget within
+/// [`WINDOW`], and that callers learn in time that the part is down.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Every part, by name.
@@ -68,8 +68,8 @@ impl Health {
         Part { health: Arc::clone(self), name, started: None, pause: Duration::ZERO }
     }
 
-    /// Adds a part that is a loop. It is up from this call on, so that a service that listens is ready before its loops are
-    /// first polled.
+    /// Adds a part that is a loop. It is up from this call on, so that a service that listens is ready before its loops
+    /// are first polled.
     #[must_use]
     pub fn loop_part(self: &Arc<Self>, name: &'static str) -> Part {
         let mut part = self.part(name);

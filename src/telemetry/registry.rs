@@ -162,7 +162,8 @@ impl Registry {
     }
 }
 
-/// A level that is exported from its first value on. Exported as 0, it would report a failure of something that is not in use.
+/// A level that is exported from its first value on. Exported as 0, it would report a failure of something that is not
+/// in use.
 #[derive(Debug)]
 pub struct LateLevel {
     registry: Registry,

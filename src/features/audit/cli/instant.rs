@@ -1,6 +1,7 @@
 //! Points in time as people write them on a command line.
 //!
-//! The ages are read here: humantime also takes `1w` and `1month`, which the command line refuses, and jiff would add six crates.
+//! The ages are read here: humantime also takes `1w` and `1month`, which the command line refuses, and jiff would add
+//! six crates.
 
 use std::str::FromStr;
 use std::time::Duration;
