@@ -49,8 +49,8 @@ pub(super) fn build(kit: &Kit<'_>, keyring: Keyring, engines: Engines) -> Result
     let (tokens, token_keys) = tokens::build(keyring);
     let (users, accounts) = accounts::build(kit, &hasher, &tokens);
     let (attempts, login) = login::build(kit, &users, &hasher, &tokens)?;
-    let mut all = status::build();
-    for feature in [accounts, login, passwords, token_keys, audit_log] {
+    let mut all = Feature::default();
+    for feature in [accounts, login, passwords, token_keys, audit_log, status::build()] {
         all.extend(feature);
     }
     Ok(Features { handles: Handles { users, attempts, hasher, tokens, audit }, all })

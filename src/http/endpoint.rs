@@ -93,7 +93,7 @@ pub struct Endpoint {
 pub struct Spec {
     pub(super) method: Method,
     pub(super) path: &'static str,
-    caller: Caller,
+    pub(super) caller: Caller,
     describe: fn(Description) -> Description,
     reads: Option<fn(Description) -> Description>,
 }

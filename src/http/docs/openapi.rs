@@ -9,7 +9,7 @@ use utoipa::openapi::{Components, ObjectBuilder, Ref, RefOr, Type};
 
 use super::answers::Answer;
 use super::description::Description;
-use crate::http::endpoint::Spec;
+use crate::http::endpoint::{Caller, Spec};
 use crate::http::error::{ErrorReply, Problem};
 
 #[derive(OpenApi)]
@@ -47,7 +47,10 @@ pub fn openapi_json(specs: &[Spec]) -> Result<String, serde_json::Error> {
 fn document(specs: &[Spec]) -> utoipa::openapi::OpenApi {
     let mut api = Api::openapi();
     let components = api.components.get_or_insert_default();
-    for spec in specs {
+    // Operations that give a token come before those that need one.
+    let mut ordered: Vec<_> = specs.iter().collect();
+    ordered.sort_by_key(|spec| spec.caller == Caller::User);
+    for spec in ordered {
         let Description { mut operation, schemas, answers } = spec.description();
         components.schemas.extend(schemas);
         add_limits(&mut operation);
