@@ -79,6 +79,12 @@ impl Limits {
 }
 
 impl Rates {
+    /// Whether the configuration has keys for the rate of this name, whatever they are set to.
+    #[must_use]
+    pub fn has_keys_for(name: &str) -> bool {
+        keys().any(|(known, _, _)| known == name)
+    }
+
     pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
         let redis_url = layers.secret("limits.redis_url")?;
         if let Some(url) = &redis_url {

@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::endpoint::Endpoint;
 use super::limits::Limits;
 use super::limits::class::Class;
+use crate::config::Rates;
 
 /// Finds endpoints.
 #[derive(Debug)]
@@ -40,6 +41,9 @@ pub enum RouterError {
     /// Two endpoints with one path and method.
     #[error("two endpoints for {0} {1}")]
     Twice(Method, &'static str),
+    /// A class of limits without keys in the configuration.
+    #[error("the configuration has no rate for {0}, the class of {1}")]
+    NoRate(&'static str, &'static str),
     /// A method that is not valid in a header.
     #[error("{0}")]
     Method(#[from] hyper::header::InvalidHeaderValue),
@@ -82,6 +86,10 @@ impl Router {
             let methods = route.endpoints.iter().filter_map(|at| endpoints.get(*at)).map(|endpoint| &endpoint.method);
             route.allow = allow(methods)?;
             paths.insert(path, route)?;
+        }
+        // Without keys a class would have no limit, and nothing would say so.
+        if let Some(endpoint) = endpoints.iter().find(|endpoint| !Rates::has_keys_for(endpoint.class.name)) {
+            return Err(RouterError::NoRate(endpoint.class.name, endpoint.path));
         }
         let of_class = |class| limits.position(class);
         let limits = endpoints.iter().map(|endpoint| of_class(endpoint.class)).collect();
@@ -198,5 +206,11 @@ mod tests {
         let other = endpoint::get("/{b}", Class::OTHER).handle((), nothing);
         let clash = endpoint::get("/{c}", Class::OTHER).handle((), nothing);
         assert!(matches!(router(vec![other, clash]), Err(RouterError::Paths(_))));
+    }
+
+    #[test]
+    fn a_class_without_a_rate_is_a_mistake() {
+        let unlimited = endpoint::get("/a", Class { name: "profle" }).handle((), nothing);
+        assert!(matches!(router(vec![unlimited]), Err(RouterError::NoRate("profle", "/a"))));
     }
 }
