@@ -308,6 +308,10 @@ impl Actor for BatchActor {
 /// Assigns found values to `keys`, in their order; `key` returns the key of a value. A value with several requests is
 /// cloned for all but the last of them.
 pub fn align<K: Ord, T: Clone>(keys: &[K], mut found: Vec<T>, key: impl Fn(&T) -> &K) -> Vec<Option<T>> {
+    // A request that is alone, as in a quiet service, needs no order.
+    if let [wanted] = keys {
+        return vec![found.into_iter().find(|value| key(value) == wanted)];
+    }
     let mut places: Vec<usize> = (0..keys.len()).collect();
     places.sort_unstable_by_key(|at| keys.get(*at));
     found.sort_unstable_by(|a, b| key(a).cmp(key(b)));

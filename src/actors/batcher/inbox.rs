@@ -72,11 +72,13 @@ impl<S: Statement> Inbox<S> {
     fn take_batch(&self, max: usize) -> Batch<S> {
         let mut fits = S::fitting();
         let mut waiting = self.lock();
-        let mut taken = Vec::with_capacity(waiting.requests.len().min(max));
-        taken.extend(waiting.requests.extract_if(.., |request| fits(&request.key)).take(max));
-        drop(waiting);
-        let (keys, callers) = taken.into_iter().map(|request| (request.key, request.caller)).unzip();
-        Batch { keys, callers }
+        let count = waiting.requests.len().min(max);
+        let mut batch = Batch { keys: Vec::with_capacity(count), callers: Vec::with_capacity(count) };
+        for Request { key, caller } in waiting.requests.extract_if(.., |request| fits(&request.key)).take(max) {
+            batch.keys.push(key);
+            batch.callers.push(caller);
+        }
+        batch
     }
 
     /// Refuses requests whose deadline has passed. Returns whether others wait.
