@@ -16,7 +16,7 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("http", &["crypto", "domain", "config", "telemetry"]),
     ("actors", &["telemetry"]),
     ("hashing", &["config", "telemetry"]),
-    ("database", &["domain", "config", "telemetry"]),
+    ("database", &["crypto", "domain", "config", "telemetry"]),
     ("telemetry", &["domain", "config"]),
     // The range and the type of a cost are hashing's to say; the form of a key is crypto's.
     ("config", &["crypto", "domain", "hashing"]),
@@ -39,7 +39,7 @@ const HOMES: [(&[&str], &[&str]); 13] = [
     (&["jsonwebtoken"], &["features/tokens"]),
     (&["bcrypt"], &["hashing"]),
     (&["tokio_rustls", "rustls_acme", "x509_parser"], &["http/tls"]),
-    (&["rustls"], &["http/tls", "database/tls"]),
+    (&["rustls"], &["http/tls", "database/tls", "crypto/authorities"]),
     (&["socket2"], &["http/send_buffer"]),
     (&["prometheus"], &["telemetry"]),
     (&["strsim", "toml"], &["config"]),

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{self, CryptoProvider};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use thiserror::Error;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config::{self, Tls};
+use crate::crypto::authorities::{self, NoAuthorities};
 
 /// Why there is no TLS.
 #[derive(Debug, Error)]
@@ -46,18 +46,11 @@ pub(super) fn connector(config: &config::Database) -> Result<MakeRustlsConnect, 
 }
 
 fn authorities(config: &config::Database) -> Result<RootCertStore, TlsError> {
-    let mut store = RootCertStore::empty();
-    let Some(path) = &config.ca_file else {
-        let (added, _) = store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        return if added == 0 { Err(TlsError::NoAuthorities) } else { Ok(store) };
-    };
-    let refuse = |cause: String| TlsError::Authorities { path: path.clone(), cause };
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| refuse(error.to_string()))? {
-        store
-            .add(certificate.map_err(|error| refuse(error.to_string()))?)
-            .map_err(|error| refuse(error.to_string()))?;
-    }
-    if store.is_empty() { Err(refuse("it is empty".to_owned())) } else { Ok(store) }
+    let file = config.ca_file.as_deref();
+    authorities::load(file).map_err(|error| match (error, file) {
+        (NoAuthorities::File(cause), Some(path)) => TlsError::Authorities { path: path.to_owned(), cause },
+        _ => TlsError::NoAuthorities,
+    })
 }
 
 /// Accepts every certificate, as `sslmode=require` and `prefer` do everywhere: they protect from eavesdropping, not

@@ -32,14 +32,6 @@ pub struct Client {
     pub network: Network,
 }
 
-impl Client {
-    /// The client of a connection from `peer`, without proxies.
-    #[must_use]
-    pub fn of_peer(peer: IpAddr) -> Self {
-        Self { network: Network::of(peer) }
-    }
-}
-
 /// The proxies whose headers are trusted.
 #[derive(Debug, Default)]
 pub struct Proxies {

@@ -11,8 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_acme::{AcmeConfig, EventError, EventOk, UseChallenge};
 use thiserror::Error;
@@ -22,6 +20,7 @@ use tokio::time::{sleep, timeout};
 use super::certificate::provider;
 use super::served::Served;
 use crate::config::https::{Acme, Challenge};
+use crate::crypto::authorities::{self, NoAuthorities};
 use store::Store;
 
 mod store;
@@ -154,15 +153,9 @@ fn log(event: &EventOk) {
 }
 
 fn authorities(config: &Acme) -> Result<RootCertStore, AcmeError> {
-    let mut store = RootCertStore::empty();
-    let Some(path) = &config.ca_file else {
-        let (added, _) = store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        return if added == 0 { Err(AcmeError::NoAuthorities) } else { Ok(store) };
-    };
-    let refuse = |cause: String| AcmeError::Authorities { path: path.clone(), cause };
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| refuse(error.to_string()))? {
-        let certificate = certificate.map_err(|error| refuse(error.to_string()))?;
-        store.add(certificate).map_err(|error| refuse(error.to_string()))?;
-    }
-    if store.is_empty() { Err(refuse("it is empty".to_owned())) } else { Ok(store) }
+    let file = config.ca_file.as_deref();
+    authorities::load(file).map_err(|error| match (error, file) {
+        (NoAuthorities::File(cause), Some(path)) => AcmeError::Authorities { path: path.to_owned(), cause },
+        _ => AcmeError::NoAuthorities,
+    })
 }
