@@ -84,8 +84,8 @@ async fn collect<B>(mut body: B, declared: Option<usize>, max_bytes: usize) -> R
 where
     B: Body + Unpin,
 {
-    // Room for the whole body at once: growing would leave copies of passwords behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(declared.map_or(max_bytes, |declared| declared.min(max_bytes))));
+    // Room for what is declared. Without that, little: the bodies of many requests may never come.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(declared.unwrap_or(0).clamp(1024, max_bytes)));
     let mut received = 0_usize;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| BodyError::Incomplete)?.into_data() else { continue };
@@ -96,12 +96,24 @@ where
         }
         while received <= max_bytes && hyper::body::Buf::has_remaining(&data) {
             let chunk = hyper::body::Buf::chunk(&data);
-            bytes.extend_from_slice(chunk);
+            append(&mut bytes, chunk);
             let length = chunk.len();
             hyper::body::Buf::advance(&mut data, length);
         }
     }
     if received > max_bytes { Err(BodyError::TooLarge) } else { Ok(bytes) }
+}
+
+/// Appends `chunk`. Where there is no room, the bytes move by hand, because a vector that grows leaves a copy of passwords
+/// behind.
+fn append(bytes: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
+    let length = bytes.len() + chunk.len();
+    if length > bytes.capacity() {
+        let mut larger = Zeroizing::new(Vec::with_capacity(2 * length));
+        larger.extend_from_slice(bytes);
+        *bytes = larger;
+    }
+    bytes.extend_from_slice(chunk);
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
