@@ -97,7 +97,10 @@ async fn a_second_signal_ends_at_once() {
     service.program.signal(Signal::TERM);
     service.program.exit().await;
     let last = wires.pop().unwrap().closed().await;
-    assert_eq!(String::from_utf8_lossy(&last), "", "it did not wait for the last of eight slow checks");
+    let last = String::from_utf8_lossy(&last);
+    // The end of the hashers may still reach the client before that of the process.
+    let is_cut_off = last.is_empty() || last.starts_with("HTTP/1.1 503");
+    assert!(is_cut_off, "it did not wait for the last of eight slow checks: {last}");
 }
 
 #[tokio::test]
